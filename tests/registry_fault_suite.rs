@@ -99,6 +99,15 @@ fn large<'h>(asked: &Asked, held: &'h Held) -> Option<&'h [u8]> {
     (bytes.len() == SIZE).then_some(bytes)
 }
 
+/// The layer is cut once; the rest is answered otherwise, and the whole as it should be.
+fn cut_once(asked: &Asked, held: &mut Held, rest: Reply) -> Option<Reply> {
+    let bytes = large(asked, held)?.to_vec();
+    if asked.header("range").is_some() {
+        return Some(rest);
+    }
+    (asked.before == 0).then(|| Reply::new(200).body(&bytes[..9]).length(SIZE as u64))
+}
+
 fn config() -> Vec<u8> {
     let architecture = this_platform().split_once('/').unwrap().1.to_owned();
     serde_json::json!({
@@ -402,6 +411,34 @@ fn pulls() -> Vec<Row> {
                 })
             }),
             Badly(&["another range"]),
+        ),
+        row(
+            "a range that a proxy forbids",
+            Pull,
+            on("GET", blobs, ALWAYS, |asked, held| {
+                cut_once(
+                    asked,
+                    held,
+                    Reply::new(403).body("<title>no ranges</title>"),
+                )
+            }),
+            Well,
+        ),
+        row(
+            "a range that always fails",
+            Pull,
+            on("GET", blobs, ALWAYS, |asked, held| {
+                cut_once(asked, held, Reply::new(500))
+            }),
+            Well,
+        ),
+        row(
+            "a part that does not say which",
+            Pull,
+            on("GET", blobs, ALWAYS, |asked, held| {
+                cut_once(asked, held, Reply::new(206).body(b"xyz"))
+            }),
+            Well,
         ),
         row(
             "other bytes after a cut",
@@ -1173,6 +1210,41 @@ fn pushes() -> Vec<Row> {
             Well,
         ),
         row(
+            "a blob that a full disk has left empty",
+            PushAgain,
+            on("HEAD", blobs, 1, |asked, held| {
+                if asked.before == 0 {
+                    let digest = asked.target.rsplit('/').next().unwrap().to_owned();
+                    held.blobs.insert(digest, Vec::new());
+                }
+                None
+            }),
+            Well,
+        ),
+        row(
+            "a damaged blob that stays",
+            PushAgain,
+            on("HEAD", blobs, ALWAYS, |_, _| {
+                Some(Reply::new(200).body("short"))
+            }),
+            Badly(&["keeps a damaged copy of sha256:"]),
+        ),
+        row(
+            "a token that is forbidden",
+            Push,
+            tokens(|_, _| Some(Reply::new(403))),
+            Badly(&["did not allow", "for captain"]),
+        )
+        .with_login()
+        .at_most("/token", 1),
+        row(
+            "a token that is a bad request without a login",
+            Push,
+            tokens(|_, _| Some(Reply::new(400))),
+            Badly(&["did not allow", "without a login"]),
+        )
+        .at_most("/token", 1),
+        row(
             "a gateway that tells no size",
             PushAgain,
             on("HEAD", blobs, ALWAYS, |_, _| Some(Reply::new(200))),
@@ -1403,6 +1475,74 @@ fn each_fault_of_a_push_ends_well_or_clearly() {
 #[test]
 fn there_are_enough_faults() {
     assert!(pulls().len() + pushes().len() >= 60);
+}
+
+/// A registry that answers 403 to a wrong password locks the user out after some of them.
+#[test]
+fn a_password_that_is_forbidden_is_not_sent_by_all_threads() {
+    let registry = FakeRegistry::start(|asked| match asked.header("authorization") {
+        Some(LOGIN) => Reply::new(403),
+        _ => Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.json");
+    let auth = LOGIN.strip_prefix("Basic ").unwrap();
+    let address = registry.address();
+    let logins = serde_json::json!({"auths": {address: {"auth": auth}}});
+    fs::write(&path, logins.to_string()).unwrap();
+    let client = Client::new(ClientOptions {
+        auth_files: vec![path],
+        ..ClientOptions::default()
+    })
+    .unwrap();
+    let (_dir, store) = store();
+    let layers: Vec<Descriptor> = (0..40)
+        .map(|number| {
+            let bytes = noise(100, number);
+            let (digest, size) = store.put_blob(&bytes).unwrap();
+            descriptor(MediaType::ImageLayerGzip, digest, size)
+        })
+        .collect();
+    let mut image: serde_json::Value = serde_json::from_slice(&manifest()).unwrap();
+    image["layers"] = serde_json::to_value(layers).unwrap();
+    let bytes = image.to_string().into_bytes();
+    for bytes in [&config(), &bytes] {
+        store.put_blob(bytes).unwrap();
+    }
+    let manifest = descriptor(MediaType::ImageManifest, sha256(&bytes), bytes.len() as u64);
+    let name: Reference = format!("{address}/crew/opal:1").parse().unwrap();
+    let error = client.push(&manifest, &store, &name, &Silent).unwrap_err();
+    assert!(error.to_string().contains("for captain"), "{error}");
+    let tries = registry
+        .asked()
+        .iter()
+        .filter(|asked| asked.header("authorization") == Some(LOGIN))
+        .count();
+    assert!(tries <= 3, "{:#?}", registry.lines());
+}
+
+/// The registry says that the digest is wrong, and is right: the store is to blame.
+#[test]
+fn a_blob_that_is_damaged_here_is_not_the_registrys_fault() {
+    let registry = SoundRegistry::start(Vec::new(), Held::default());
+    let (_dir, store) = store();
+    for bytes in [layer(), config(), manifest()] {
+        store.put_blob(&bytes).unwrap();
+    }
+    let path = store.blob_path(&sha256(&layer()));
+    let mut bytes = layer();
+    bytes[7] ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let name: Reference = format!("{}/crew/opal:1", registry.address())
+        .parse()
+        .unwrap();
+    let client = Client::new(ClientOptions::default()).unwrap();
+    let error = client.push(&image(), &store, &name, &Silent).unwrap_err();
+    assert!(
+        error.to_string().contains("in the store is damaged") && !error.is_remote(),
+        "{error}"
+    );
 }
 
 /// A place that the registry sends us to refuses: it is asked for a new one, once, and neither the

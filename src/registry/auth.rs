@@ -44,6 +44,14 @@ struct Token {
     until: Instant,
 }
 
+/// What came of a password that was shown to a registry.
+enum Shown {
+    Taken,
+    Refused(Denied),
+    /// 403: the password is wrong, or the user may not ask this.
+    Unclear,
+}
+
 /// One registry's way to log in and the tokens it has given.
 #[derive(Default)]
 pub(crate) struct Auth {
@@ -52,9 +60,11 @@ pub(crate) struct Auth {
     tokens: Mutex<HashMap<String, Token>>,
     /// By repository.
     logins: Mutex<HashMap<String, Found>>,
-    /// What came of a login when it was used first, by user: `None` when it was not refused. No login is
+    /// What came of a login when it was used first, by user. No login is
     /// sent again after it was refused once, by whatever thread: some registries lock accounts out.
-    outcomes: Mutex<HashMap<String, Option<Denied>>>,
+    outcomes: Mutex<HashMap<String, Shown>>,
+    /// Refusals of a token, by the scopes asked for: with a login or without, one is enough.
+    refusals: Mutex<HashMap<String, Denied>>,
     /// Ways to log in that the registry offers, when none of them is known here.
     unknown: Mutex<Vec<String>>,
 }
@@ -241,19 +251,27 @@ impl Auth {
                     return Ok(Some(Authorization { value, user }));
                 }
                 if let Some(user) = &user
-                    && let Some(Some(denied)) = lock(&self.outcomes).get(user)
+                    && let Some(Shown::Refused(denied)) = lock(&self.outcomes).get(user)
                 {
+                    return Err(again(denied, purpose));
+                }
+                if let Some(denied) = lock(&self.refusals).get(&key) {
                     return Err(again(denied, purpose));
                 }
                 let token = match fetch(purpose, &realm, service.as_deref(), &login) {
                     Ok(token) => token,
                     Err((error, status)) => {
-                        // 403 may concern this repository alone.
-                        if let RegistryError::Unauthorized(denied) = &error
-                            && status == 401
-                            && let Some(user) = user
-                        {
-                            lock(&self.outcomes).insert(user, Some((**denied).clone()));
+                        if let RegistryError::Unauthorized(denied) = &error {
+                            let denied = (**denied).clone();
+                            match user {
+                                Some(user) if status == 401 => {
+                                    lock(&self.outcomes).insert(user, Shown::Refused(denied));
+                                }
+                                // It may concern this repository alone.
+                                _ => {
+                                    lock(&self.refusals).insert(key, denied);
+                                }
+                            }
                         }
                         return Err(error);
                     }
@@ -263,6 +281,16 @@ impl Auth {
                 Ok(Some(Authorization { value, user }))
             }
         }
+    }
+
+    /// Whether one request has to show what a login is worth before others send it, too.
+    pub(crate) fn is_unclear(&self, purpose: &Purpose<'_>) -> Result<bool, RegistryError> {
+        if *lock(&self.way) != Some(Way::Basic) {
+            return Ok(false);
+        }
+        self.authorization(purpose)?;
+        let shown = lock(&self.outcomes);
+        Ok(shown.values().any(|shown| matches!(shown, Shown::Unclear)))
     }
 
     /// Shows a password to the registry once, before several requests send it at the same time.
@@ -275,8 +303,8 @@ impl Auth {
     ) -> Result<(), RegistryError> {
         let mut outcomes = lock(&self.outcomes);
         match outcomes.get(user) {
-            Some(None) => return Ok(()),
-            Some(Some(denied)) => return Err(again(denied, purpose)),
+            Some(Shown::Taken | Shown::Unclear) => return Ok(()),
+            Some(Shown::Refused(denied)) => return Err(again(denied, purpose)),
             None => {}
         }
         let url = purpose
@@ -298,8 +326,14 @@ impl Auth {
         let Ok(mut response) = asked else {
             return Ok(());
         };
-        if response.status() != 401 {
-            outcomes.insert(user.to_owned(), None);
+        let status = response.status();
+        if status != 401 {
+            let shown = if status == 403 {
+                Shown::Unclear
+            } else {
+                Shown::Taken
+            };
+            outcomes.insert(user.to_owned(), shown);
             return Ok(());
         }
         let denied = Denied {
@@ -311,7 +345,7 @@ impl Auth {
             note: login.note.clone(),
             unknown_ways: Vec::new(),
         };
-        outcomes.insert(user.to_owned(), Some(denied.clone()));
+        outcomes.insert(user.to_owned(), Shown::Refused(denied.clone()));
         Err(RegistryError::Unauthorized(Box::new(denied)))
     }
 }

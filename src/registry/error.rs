@@ -66,6 +66,10 @@ pub enum RegistryError {
         expected: String,
         found: String,
     },
+    #[error("{host} keeps a damaged copy of {digest}, and does not take a good one in its place")]
+    Damaged { host: String, digest: String },
+    #[error("{digest} in the store is damaged: its bytes have the digest {found}")]
+    DamagedHere { digest: String, found: String },
     #[error("{what} ended after {received} of {expected} bytes")]
     Truncated {
         what: String,
@@ -247,6 +251,12 @@ impl RegistryError {
             Self::Digest { .. } => Some(
                 "nothing of it was kept; if it happens again, the registry's storage or a proxy between is damaged: push the image anew".into(),
             ),
+            Self::Damaged { .. } => Some(
+                "the registry's storage was damaged (a full disk, a crash): have the file of this blob removed there, and push again".into(),
+            ),
+            Self::DamagedHere { .. } => Some(
+                "remove the blob from the store, and build or pull the image again; `warpdrive doctor` tells where the store is".into(),
+            ),
             Self::Truncated { .. } => Some("try again; the registry or a proxy cuts the connection".into()),
             Self::Platform { .. } => Some("choose another one with `--platform OS/ARCH`".into()),
             Self::Daemon { .. } => Some(
@@ -262,6 +272,7 @@ impl RegistryError {
             self,
             Self::Blocked { .. }
                 | Self::OtherDigest { .. }
+                | Self::DamagedHere { .. }
                 | Self::File { .. }
                 | Self::Local { .. }
                 | Self::Store { .. }

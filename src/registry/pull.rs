@@ -329,8 +329,9 @@ impl Download<'_> {
         let end =
             Instant::now() + client.agent.retry.limit + Duration::from_secs(size / LEAST_PACE);
         let mut resumed = sink.received() > 0;
+        // After a restart, only what goes beyond is headway.
+        let mut most = sink.received();
         while sink.received() < size {
-            let before = sink.received();
             let reason = match self.part(&mut *sink) {
                 Ok(Ended::Whole) => break,
                 Ok(Ended::Stopped) => return Ok(None),
@@ -343,7 +344,8 @@ impl Download<'_> {
                     return Err(fresh(error));
                 }
             };
-            tries.headway(sink.received().saturating_sub(before));
+            tries.headway(sink.received().saturating_sub(most));
+            most = most.max(sink.received());
             let again = Instant::now() < end
                 && client
                     .agent
@@ -393,13 +395,21 @@ impl Download<'_> {
         let mut skip = match response.status() {
             200 => begin,
             206 if range_start(&response) == Some(begin) => 0,
-            206 => return Ok(Ended::Cut("it sent another range than asked for".into())),
-            416 if begin > 0 => {
+            // What refuses a range (a CDN, say) may well give the whole; what is kept would lock it out for ever.
+            status if begin > 0 => {
                 sink.restart().map_err(local)?;
-                return Ok(Ended::Cut(format!(
-                    "{} has no bytes from {begin} on, so all are asked for",
-                    authority(&response.url)
-                )));
+                let host = authority(&response.url);
+                let answer = match status {
+                    206 => "sent another range than asked for".to_owned(),
+                    416 => format!("has no bytes from {begin} on"),
+                    _ => format!("answered {status} to the question for the rest"),
+                };
+                return Ok(Ended::Cut(format!("{host} {answer}, so all is asked for")));
+            }
+            206 => {
+                return Ok(Ended::Cut(
+                    "it sent a part, though all was asked for".into(),
+                ));
             }
             _ => {
                 let thing = format!("{}, though the manifest names it", self.what());

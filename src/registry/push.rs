@@ -4,7 +4,7 @@
 //! not even a manifest of the registry that names it. What is not there may be mounted from another
 //! repository of the same registry: the one that the store has seen it in, or that of the base image.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::blobs::Blobs;
@@ -13,8 +13,8 @@ use super::manifest::{Document, MAX_DEPTH, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::progress::{Event, Transfer, TransferListener};
 use super::referrers;
-use super::session::{Client, Repository};
-use super::upload::Upload;
+use super::session::{Call, Client, Repository, scope};
+use super::upload::{InRegistry, Upload};
 use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference, descriptor};
 
 /// Questions whether a blob is there cost the way there and back, and nothing else.
@@ -243,31 +243,48 @@ impl Push<'_> {
         base: Option<&str>,
         report: &mut PushReport,
     ) -> Result<(), RegistryError> {
-        let host = self.repository.host();
         let unknown: Vec<&Descriptor> = {
             let here = self.lock();
             let blobs = blobs.iter().copied();
             blobs.filter(|blob| !here.contains(blob.digest())).collect()
         };
+        // Some registries lock out a user whose password is wrong some times.
+        let scopes = [scope(&self.repository.name, "pull,push")];
+        let action = format!("a push to {}", self.repository.full_name());
+        let call = Call::new(&action, &scopes, self.progress);
+        if let [first, rest @ ..] = unknown.as_slice()
+            && !rest.is_empty()
+            && self.repository.login_is_unclear(&call)?
+        {
+            self.send_all(&[first], base, report)?;
+            return self.send_all(rest, base, report);
+        }
+        self.send_all(&unknown, base, report)
+    }
+
+    fn send_all(
+        &self,
+        unknown: &[&Descriptor],
+        base: Option<&str>,
+        report: &mut PushReport,
+    ) -> Result<(), RegistryError> {
+        let host = self.repository.host();
         let questions = self.client.jobs.unwrap_or(QUESTIONS).max(QUESTIONS);
-        let found = parallel::each(&unknown, questions, |blob, stop| {
-            let exists = self.upload(blob, stop).exists()?;
-            if exists {
+        let found = parallel::each(unknown, questions, |blob, stop| {
+            let held = self.upload(blob, stop).held()?;
+            if held == InRegistry::Whole {
                 self.done(blob, Transfer::Existing);
             }
-            Ok::<_, RegistryError>(Some((*blob, exists)))
+            Ok::<_, RegistryError>(Some((blob.digest(), held)))
         })?;
-        report.existing += found.iter().filter(|(_, exists)| *exists).count() as u64;
-        let missing: HashSet<&Digest> = found
-            .iter()
-            .filter(|(_, exists)| !exists)
-            .map(|(blob, _)| blob.digest())
-            .collect();
+        let found: HashMap<&Digest, InRegistry> = found.into_iter().collect();
         // In their own order: the largest first is not known to be better than layers first.
         let missing: Vec<&Descriptor> = unknown
-            .into_iter()
-            .filter(|blob| missing.contains(blob.digest()))
+            .iter()
+            .copied()
+            .filter(|blob| found[blob.digest()] != InRegistry::Whole)
             .collect();
+        report.existing += (unknown.len() - missing.len()) as u64;
         let sizes: Vec<u64> = missing.iter().map(|blob| blob.size()).collect();
         let done = parallel::each(&missing, self.client.jobs_for(&sizes), |blob, stop| {
             let source = || {
@@ -275,7 +292,11 @@ impl Push<'_> {
                 let other = known.into_iter().find(|name| *name != self.repository.name);
                 other.or_else(|| base.map(str::to_owned))
             };
-            let outcome = self.upload(blob, stop).run(&source)?;
+            let upload = self.upload(blob, stop);
+            let outcome = upload.run(&source)?;
+            if outcome.is_some() && found[blob.digest()] == InRegistry::Damaged {
+                upload.replaced()?;
+            }
             Ok::<_, RegistryError>(outcome.map(|outcome| {
                 self.done(blob, outcome);
                 (outcome, blob.size())

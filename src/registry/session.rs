@@ -431,24 +431,31 @@ impl<'c> Repository<'c> {
         joined(&self.host.name, &self.host.base, given, from)
     }
 
+    fn purpose<'a>(&'a self, call: &Call<'a>) -> Purpose<'a> {
+        Purpose {
+            agent: &self.client.agent,
+            host: &self.host.name,
+            base: &self.host.base,
+            repository: &self.name,
+            scopes: call.scopes,
+            action: call.action,
+            progress: call.progress,
+        }
+    }
+
+    /// Whether one request has to show what the login is worth, before several send it at the same time.
+    pub(super) fn login_is_unclear(&self, call: &Call<'_>) -> Result<bool, RegistryError> {
+        self.host.auth.is_unclear(&self.purpose(call))
+    }
+
     /// Sends a request with the login it needs. Returns whatever status comes in the end.
     pub(super) fn call(
         &self,
         request: &HttpRequest,
         call: &Call<'_>,
     ) -> Result<Result<Response<'c>, Failure>, RegistryError> {
-        let Host {
-            name, base, auth, ..
-        } = &*self.host;
-        let purpose = Purpose {
-            agent: &self.client.agent,
-            host: name,
-            base,
-            repository: &self.name,
-            scopes: call.scopes,
-            action: call.action,
-            progress: call.progress,
-        };
+        let Host { base, auth, .. } = &*self.host;
+        let purpose = self.purpose(call);
         let watch = Watch {
             sent: call.sent,
             progress: call.progress,

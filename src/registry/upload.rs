@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::progress::{Direction, Event, Transfer, TransferListener};
 use super::range;
 use super::retry::{self, Tries};
 use super::session::{Call, Repository, scope};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Sha256Reader};
 
 /// No smaller pieces are tried.
 const LEAST_CHUNK: u64 = 64 * 1024;
@@ -35,6 +36,15 @@ pub(super) struct Upload<'a> {
     pub progress: &'a dyn TransferListener,
     pub stop: &'a Stop,
     pub blobs: &'a dyn Blobs,
+}
+
+/// What a registry has of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InRegistry {
+    Whole,
+    Nothing,
+    /// Under the blob's digest, but of another length.
+    Damaged,
 }
 
 /// An upload that the registry has opened.
@@ -83,18 +93,49 @@ enum Refused<'r> {
 impl<'a> Upload<'a> {
     /// Whether the registry has the blob.
     pub(super) fn exists(&self) -> Result<bool, RegistryError> {
+        Ok(self.held()? == InRegistry::Whole)
+    }
+
+    /// What the registry has of the blob.
+    pub(super) fn held(&self) -> Result<InRegistry, RegistryError> {
         let url = self
             .repository
             .url(&format!("blobs/{}", self.blob.digest()))?;
-        let response = self.answer(&HttpRequest::new(Method::HEAD, url))?;
-        Ok(match response.status() {
-            // Some gateways answer a HEAD with a length of 0.
-            200 => response
-                .content_length()
-                .is_none_or(|length| length == 0 || length == self.blob.size()),
+        let response = self.answer(&HttpRequest::new(Method::HEAD, url.clone()))?;
+        if response.status() != 200 {
             // Whatever else it is, the upload says it with words.
-            _ => false,
+            return Ok(InRegistry::Nothing);
+        }
+        let size = self.blob.size();
+        Ok(match response.content_length() {
+            None => InRegistry::Whole,
+            Some(length) if length == size => InRegistry::Whole,
+            // Some gateways answer a HEAD with a length of 0, and a full disk leaves empty files.
+            Some(0) if self.gives_bytes(url)? => InRegistry::Whole,
+            Some(_) => InRegistry::Damaged,
         })
+    }
+
+    /// Whether a request for the first byte brings one.
+    fn gives_bytes(&self, url: Url) -> Result<bool, RegistryError> {
+        let request = HttpRequest::get(url).header("range", "bytes=0-0".to_owned());
+        let mut response = self.answer(&request)?;
+        if !matches!(response.status(), 200 | 206) {
+            return Ok(false);
+        }
+        let first = response.chunk(self.progress);
+        Ok(matches!(first, Ok(Some(chunk)) if !chunk.as_ref().is_empty()))
+    }
+
+    /// After the upload of a blob of which the registry had something else: whether it has taken it.
+    pub(super) fn replaced(&self) -> Result<(), RegistryError> {
+        if self.held()? == InRegistry::Damaged {
+            return Err(RegistryError::Damaged {
+                host: self.repository.host().to_owned(),
+                digest: self.blob.digest().to_string(),
+            });
+        }
+        Ok(())
     }
 
     /// Sends a blob that the registry does not have. `None` when it stopped because another transfer has
@@ -221,6 +262,25 @@ impl<'a> Upload<'a> {
             what: format!("{digest} in the store"),
             received: length,
             expected: self.blob.size(),
+        })
+    }
+
+    /// Whether the store's bytes are those of the blob.
+    fn check_file(&self) -> Result<(), RegistryError> {
+        let digest = self.blob.digest();
+        let doing = || format!("reading {digest} from the store");
+        let mut reader = Sha256Reader::new(self.open()?);
+        io::copy(&mut reader, &mut io::sink()).map_err(|source| RegistryError::Local {
+            doing: doing(),
+            source,
+        })?;
+        let (_, found, _) = reader.finish();
+        if found == *digest {
+            return Ok(());
+        }
+        Err(RegistryError::DamagedHere {
+            digest: digest.to_string(),
+            found: found.to_string(),
         })
     }
 
@@ -539,6 +599,10 @@ impl<'a> Upload<'a> {
             413 => return Ok(Err(Refused::Size(response))),
             405 | 501 => return Ok(Err(Refused::Way(response))),
             _ => {}
+        }
+        // It says so of bytes that were changed here, too.
+        if status == 400 {
+            self.check_file()?;
         }
         // 404: the registry has lost the upload; 416: it has other bytes than we think. What was begun
         // before may be of other bytes, too.
