@@ -654,7 +654,8 @@ fn an_upload_that_is_lost_begins_anew() {
 fn a_registry_that_stores_another_manifest_is_found_out() {
     let good = image(bytes(10));
     let registry = FakeRegistry::start(|asked| match asked.method.as_str() {
-        "HEAD" | "GET" => Reply::new(200),
+        "HEAD" => Reply::new(200),
+        "GET" => Reply::new(200).body("x"),
         _ => Reply::new(201).header("Docker-Content-Digest", sha256(b"other").to_string()),
     });
     let (_a, store) = store();

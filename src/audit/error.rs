@@ -22,6 +22,10 @@ pub enum AuditError {
     Clock,
     #[error("could not read {path}: {source}", path = path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("interrupted")]
+    Interrupted,
+    #[error("the image could not be judged within the time limit")]
+    TimedOut,
     #[error("layer {digest}: {source}")]
     Layer { digest: Digest, source: LayerError },
     #[error("layer {digest}: {source}")]

@@ -121,8 +121,9 @@ mod tests {
     use super::super::date::Date;
     use super::super::facts::{Content, Item, ItemKind, Trace};
     use super::super::input::{Image, Layers};
-    use super::super::{AuditError, Policy, WORTH_KEEPING, audit_remembering};
+    use super::super::{AuditError, Policy, WORTH_KEEPING, audit, audit_remembering};
     use super::*;
+    use crate::layer::Budget;
     use crate::oci::{Digest, ImageConfig};
 
     struct Counted<'a> {
@@ -167,6 +168,39 @@ mod tests {
         let today = Date::of(std::time::SystemTime::UNIX_EPOCH).unwrap();
         audit_remembering(store, &image, &Policy::default(), today).unwrap();
         opened.load(Ordering::Relaxed)
+    }
+
+    /// Reading a layer without an end stops with a signal, and with the time.
+    #[test]
+    fn a_signal_and_the_time_end_it() {
+        struct Endless;
+        impl Layers for Endless {
+            fn open(&self, _: usize) -> Result<Box<dyn Read + Send + '_>, AuditError> {
+                Ok(Box::new(std::io::repeat(0)))
+            }
+        }
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        fn soon() -> bool {
+            ASKED.fetch_add(1, Ordering::Relaxed) > 20
+        }
+        let digest = crate::oci::sha256(b"it");
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "config": {"User": "1001"},
+            "rootfs": {"type": "layers", "diff_ids": [digest.to_string()]},
+        });
+        let config = ImageConfig::from_bytes(config.to_string().as_bytes(), "it").unwrap();
+        let judged = |timeout, interrupted| {
+            let digests = std::slice::from_ref(&digest);
+            let mut image =
+                Image::new("it", None, config.clone(), digests, Box::new(Endless)).unwrap();
+            image.spending = Budget::new(0, 0, timeout, interrupted).begin();
+            let today = Date::of(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            audit(&image, &Policy::default(), today).err()
+        };
+        let late = judged(Some(std::time::Duration::ZERO), || false);
+        assert!(matches!(late, Some(AuditError::TimedOut)), "{late:?}");
+        let ended = judged(None, soon);
+        assert!(matches!(ended, Some(AuditError::Interrupted)), "{ended:?}");
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub use sarif::to_sarif;
 pub use secrets::tokens_in;
 pub use survey::{Privileged, Survey, survey};
 
+use crate::layer::LayerError;
 use crate::store::Store;
 use facts::{LayerFacts, PathHasher};
 use interest::Interest;
@@ -203,8 +204,17 @@ fn scan_one(
     // Some programs detect compression by a layer's first bytes, as this code does, others by its media
     // type; a crafted layer can differ between them. The diff id decides which is right.
     let diff_id = image.layers[index].diff_id.clone();
-    let tar = input::Verified::new(image.source.open(index)?, diff_id);
+    let reader = input::Watched {
+        reader: image.source.open(index)?,
+        spending: &image.spending,
+    };
+    let tar = input::Verified::new(reader, diff_id);
     scan::scan(tar, interest, hasher, budget).map_err(|error| {
+        match image.spending.block() {
+            Err(LayerError::TimedOut) => return AuditError::TimedOut,
+            Err(_) => return AuditError::Interrupted,
+            Ok(()) => {}
+        }
         let digest = image.layers[index].digest.clone();
         match error {
             ScanError::Layer(source) => AuditError::Layer { digest, source },

@@ -45,6 +45,10 @@ impl AccessArgs {
 }
 
 impl RegistryArgs {
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     pub(super) fn options(&self) -> ClientOptions {
         let options = self.access.options();
         // What the user allows, a registry may ask for.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::audit::{self, Date, Finding, Image, Policy, Report, Severity};
+use crate::layer::Budget;
 use crate::oci::Reference;
 use crate::pipeline;
 use crate::registry::Client;
@@ -86,6 +87,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let mut image = open(name, places.as_ref())?;
     if let Some(base) = &args.trusted_base {
         image.trust(&open(base, places.as_ref())?)?;
+    }
+    if let Some(timeout) = args.registry.timeout() {
+        let never = || false; // a signal ends this process at once
+        image.spending = Budget::new(u64::MAX, u64::MAX, Some(timeout), never).begin();
     }
     let report = meanwhile(&context.printer, "Reading the image", || {
         audit::audit(&image, &policy, today)

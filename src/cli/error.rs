@@ -884,6 +884,9 @@ impl From<crate::audit::AuditError> for CommandError {
         match error {
             AuditError::Store(error) => error.into(),
             AuditError::Oci(error) => error.into(),
+            AuditError::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
+            AuditError::TimedOut => Self::new(ExitStatus::Failure, "audit-timeout", message)
+                .with_hint("give it more with --timeout, or leave large files out of the image"),
             AuditError::Policy(_) => Self::new(ExitStatus::Usage, "policy-invalid", message),
             AuditError::NoSuchImage { .. } => {
                 Self::new(ExitStatus::Failure, "image-missing", message)

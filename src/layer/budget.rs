@@ -103,7 +103,10 @@ impl Spending {
     }
 
     /// Before a block of a file.
-    pub(super) fn block(&self) -> Result<(), LayerError> {
+    ///
+    /// # Errors
+    /// If it is too late, or not wanted any more.
+    pub fn block(&self) -> Result<(), LayerError> {
         if self
             .budget
             .as_ref()

@@ -75,7 +75,8 @@ fn of_builder(
         request,
         progress,
     } = context;
-    let image = with_layers(store, reference, image, config, layers)?;
+    let mut image = with_layers(store, reference, image, config, layers)?;
+    image.spending = request.budget.begin();
     let report = audit::audit_remembering(store, &image, &request.audit.policy, today()?)?;
     if report.is_refused() {
         return Err(refused("the builder image", reference, &report));
@@ -140,10 +141,12 @@ pub(super) fn image(
         if elsewhere.is_some() {
             image.absent = in_base;
         }
+        image.spending = request.budget.begin();
         audit::audit_remembering(store, &image, &request.audit.policy, today()?)
     });
     let report = match judged {
         Ok(report) => report,
+        Err(error @ (AuditError::Interrupted | AuditError::TimedOut)) => return Err(error.into()),
         Err(error) if request.audit.required => return Err(error.into()),
         Err(error) => {
             progress.warning(&format!("the image could not be audited: {error}"));

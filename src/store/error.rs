@@ -77,6 +77,8 @@ pub enum StoreError {
     Name { name: String, problem: &'static str },
     #[error("the store {} belongs to the user {owner}, who could change what is in it: name another with --store", path.display())]
     Owner { path: PathBuf, owner: u32 },
+    #[error("in the store, which was open to others, {} belongs to the user {owner}: remove it, or name another store with --store", path.display())]
+    ForeignEntry { path: PathBuf, owner: u32 },
     #[error(
         "the store {} is closed to you: {source}; it is another user's, or lies in a directory of another's: name one of your own with --store or WARPDRIVE_STORE",
         path.display()
@@ -137,6 +139,7 @@ impl StoreError {
             Self::NoPlace
             | Self::Foreign { .. }
             | Self::Owner { .. }
+            | Self::ForeignEntry { .. }
             | Self::Closed { .. }
             | Self::LayoutVersion { .. } => "store-place",
             Self::Full { .. } => "disk-full",

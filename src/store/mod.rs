@@ -233,6 +233,20 @@ fn make_private(root: &Path) -> Result<(), StoreError> {
             owner,
         });
     }
+    // Others may have put something there before: what is theirs is not to be trusted.
+    if metadata.mode() & 0o022 != 0 {
+        let failed = |error| StoreError::io("read", root, error);
+        for entry in fs::read_dir(root).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let found = fs::symlink_metadata(&path).map_err(failed)?;
+            if found.uid() != owner {
+                return Err(StoreError::ForeignEntry {
+                    path,
+                    owner: found.uid(),
+                });
+            }
+        }
+    }
     if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(root, fs::Permissions::from_mode(0o700))
             .map_err(|e| StoreError::io("protect the store", root, e))?;
@@ -369,12 +383,26 @@ mod tests {
     }
 
     #[test]
-    fn another_users_store_is_refused() {
-        if !rustix::process::geteuid().is_root() {
-            return;
+    fn what_others_have_put_into_an_open_store_is_refused() {
+        for (mode, refused) in [(0o700, false), (0o755, false), (0o777, true), (0o720, true)] {
+            let (_dir, store) = store();
+            let root = store.root();
+            fs::write(root.join("index.json"), b"{}").unwrap();
+            std::os::unix::fs::chown(root.join("index.json"), Some(4711), None)
+                .expect("this test changes an owner: run it as root");
+            fs::set_permissions(root, fs::Permissions::from_mode(mode)).unwrap();
+            let outcome = make_private(root);
+            let found = matches!(&outcome, Err(StoreError::ForeignEntry { path, owner: 4711 })
+                if path.ends_with("index.json"));
+            assert_eq!(found, refused, "{mode:o} {outcome:?}");
         }
+    }
+
+    #[test]
+    fn another_users_store_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        std::os::unix::fs::chown(dir.path(), Some(4711), Some(4711)).unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(4711), Some(4711))
+            .expect("this test changes an owner: run it as root");
         for _ in 0..2 {
             assert!(matches!(
                 Store::open(Some(dir.path())),

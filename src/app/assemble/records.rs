@@ -150,8 +150,9 @@ fn place(site: &Path, app_root: &Path, path: &str) -> Option<PathBuf> {
 pub fn is_protected(place: &Path) -> bool {
     let mut parts = place.iter().map(OsStr::as_bytes);
     match (parts.next(), parts.next(), parts.next()) {
+        // uv and pip read settings of theirs here, too.
         (Some(b"src" | b"s2i"), ..)
-        | (Some(b"pyvenv.cfg"), None, _)
+        | (Some(b"pyvenv.cfg" | b"uv.toml" | b"pip.conf"), None, _)
         | (Some(b"etc"), Some(b"warpdrive"), _) => true,
         (Some(b"bin"), Some(name), None) => {
             name == b"warpdrive" || name == b"activate" || name.starts_with(b"python")

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::layer::{Members, decompressor};
+use crate::layer::{Members, Spending, decompressor};
 use crate::oci::{ImageConfig, from_json};
 
 use super::super::error::AuditError;
@@ -148,5 +148,6 @@ pub fn docker_archive(file: &Path, name: Option<&str>) -> Result<Image<'static>,
         }),
         trusted: None,
         absent: 0,
+        spending: Spending::unlimited(),
     })
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::layer::Spending;
 use crate::oci::{
     Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_METADATA, REF_NAME, from_json,
     sha256,
@@ -170,6 +171,7 @@ pub(super) fn from_layout<F: Files + 'static>(
         source: Box::new(LayoutLayers { files, digests }),
         trusted: None,
         absent: 0,
+        spending: Spending::unlimited(),
     })
 }
 

@@ -8,7 +8,7 @@ mod store;
 
 use std::io::{self, Read};
 
-use crate::layer::decompressor;
+use crate::layer::{Spending, decompressor};
 use crate::oci::{Digest, ImageConfig, Sha256Reader};
 
 use super::error::AuditError;
@@ -39,6 +39,8 @@ pub struct Image<'a> {
     pub trusted: Option<usize>,
     /// How many layers, from the lowest, are not here and were judged elsewhere.
     pub absent: usize,
+    /// What ends the reading of layers early: a signal, too much time.
+    pub spending: Spending,
 }
 
 impl<'a> Image<'a> {
@@ -58,6 +60,7 @@ impl<'a> Image<'a> {
             source,
             trusted: None,
             absent: 0,
+            spending: Spending::unlimited(),
         })
     }
 
@@ -126,6 +129,19 @@ fn kind(created_by: &str) -> Option<&'static str> {
         "builder layer" | "hardening" => Some("builder"),
         "application" | "what assemble left" => Some("application"),
         _ => Some("dependencies"),
+    }
+}
+
+/// A stream that ends with an error when there is no more time, or a signal came.
+pub(super) struct Watched<'s, R> {
+    pub(super) reader: R,
+    pub(super) spending: &'s Spending,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.spending.block().map_err(io::Error::other)?;
+        self.reader.read(buffer)
     }
 }
 

@@ -241,7 +241,10 @@ fn assert_holds(place: &Path, members: &[Member]) {
         let inside = path.strip_prefix("opt/app-root/").unwrap();
         let first = inside.split('/').next().unwrap();
         assert!(!first.starts_with('.'), "{path}");
-        assert!(!["src", "s2i", "pyvenv.cfg"].contains(&first), "{path}");
+        assert!(
+            !["src", "s2i", "pyvenv.cfg", "uv.toml", "pip.conf"].contains(&first),
+            "{path}"
+        );
         assert!(
             !inside.starts_with("bin/python") && inside != "bin/warpdrive",
             "{path}"
@@ -278,7 +281,8 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
     let part = prop_oneof![
         12 => prop::sample::select(vec!["a", "b", "pkg", "c.py", "d.so", "with,comma.py", "é.py", "share"]),
         1 => prop::sample::select(vec![
-            "..", ".", "", ".s2i", "s2i", "src", "bin", "python3", "pyvenv.cfg", "warpdrive", "lib",
+            "..", ".", "", ".s2i", "s2i", "src", "bin", "python3", "pyvenv.cfg", "uv.toml", "warpdrive",
+            "pip.conf", "lib",
             "python3.11", "site-packages", "__pycache__", "six-1.dist-info", "INSTALLER", ".hidden",
             "six.cpython-311.opt-1.pyc", "c.cpython-311.pyc", "entry_points.txt", "a\\b", "new\nline", "\"q\"",
         ]),
@@ -442,6 +446,8 @@ fn what_no_package_may() {
         "evil-1.data/data/src/app.py",
         "evil-1.data/data/.warpdrive/environment",
         "evil-1.data/data/pyvenv.cfg",
+        "evil-1.data/data/uv.toml",
+        "evil-1.data/data/pip.conf",
         "evil-1.data/data/bin/python3.11",
         "evil-1.data/data/.profile",
         "evil-1.data/data/etc/warpdrive/plan.json",

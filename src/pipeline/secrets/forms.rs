@@ -71,6 +71,14 @@ fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
         .collect()
 }
 
+/// Every byte percent-encoded, also those that need not be.
+pub(super) fn all_percent(bytes: &[u8], upper: bool) -> Vec<u8> {
+    let coded = bytes
+        .iter()
+        .map(|byte| [vec![b'%'], hex(&[*byte], upper)].concat());
+    coded.collect::<Vec<_>>().concat()
+}
+
 fn percent(bytes: &[u8], upper: bool) -> Vec<u8> {
     let mut text = Vec::new();
     for byte in bytes {
@@ -92,6 +100,19 @@ fn variants(secret: &[u8]) -> Vec<Vec<u8>> {
         let unix = text.replace("\r\n", "\n");
         variants.push(unix.replace('\n', "\r\n").into_bytes());
         variants.push(unix.replace('\n', "\\n").into_bytes());
+        // Python's `repr`, which chooses the quotation marks so that it need not escape them.
+        let repr = unix.replace('\\', "\\\\").replace('\n', "\\n");
+        variants.push(repr.into_bytes());
+        for [double, single] in [
+            ["&quot;", "&#39;"],
+            ["&#34;", "&#x27;"],
+            ["&quot;", "&#x27;"],
+        ] {
+            let html = unix.replace('&', "&amp;").replace('<', "&lt;");
+            let html = html.replace('>', "&gt;");
+            variants.push(html.replace('"', double).into_bytes());
+            variants.push(html.replace('"', double).replace('\'', single).into_bytes());
+        }
         if let Ok(json) = serde_json::to_string(&unix) {
             variants.extend(escaped(&json[1..json.len() - 1]));
         }

@@ -7,7 +7,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use crate::progress::without_logins;
 
 use super::fields::{LEAST, fields};
-use super::forms::{Form, forms};
+use super::forms::{Form, all_percent, forms};
 use super::logins::{credentials, is_secret, passwords};
 
 /// Shorter words would make the output unreadable and are not secrets worth the name.
@@ -49,6 +49,7 @@ impl Redactor {
                         words.insert(bytes);
                     }
                 }
+                words.extend([false, true].map(|upper| all_percent(&field, upper)));
                 words.insert(field);
             }
         }
@@ -88,6 +89,21 @@ impl Redactor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn however_a_secret_is_escaped_it_is_not_shown() {
+        let secret = br#"hunter2-Xyz"q\z&<'>"#;
+        let redactor = Redactor::new(&BTreeMap::new(), &[], [&secret[..]].into_iter());
+        for written in [
+            r#"hunter2-Xyz"q\\z&<'>"#,
+            r#"hunter2-Xyz\"q\\z&<'>"#,
+            r"hunter2-Xyz&quot;q\z&amp;&lt;&#39;&gt;",
+            r"hunter2-Xyz&#34;q\z&amp;&lt;&#x27;&gt;",
+            "%68%75%6e%74%65%72%32%2d%58%79%7a%22%71%5c%7a%26%3c%27%3e",
+        ] {
+            assert_eq!(redactor.clean(&format!("got {written}!")), "got ****!");
+        }
+    }
 
     #[test]
     fn output_shows_no_secret() {
