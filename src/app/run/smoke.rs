@@ -21,6 +21,9 @@ use super::Caller;
 use super::environment::{Environment, Origin};
 use super::error::RunError;
 
+/// Arguments: what it is, its name, whether it is Django's. A program is parsed and what it imports is looked
+/// for, without running any of it. It ends without Python's own end, which would wait for threads of the
+/// application and free all memory; and without its garbage collector. (Words are here, not in the image.)
 const SCRIPT: &str = include_str!("smoke.py");
 /// Longest time for all imports.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -369,7 +372,7 @@ fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: D
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
-            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(1)),
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();
