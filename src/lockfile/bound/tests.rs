@@ -123,6 +123,62 @@ fn other_managers_and_lists() {
 }
 
 #[test]
+fn an_index_that_is_asked_for_every_name_needs_a_lock() {
+    let project = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['corplib']\n";
+    let corp = "name = 'corp'\nurl = 'https://corp.example/simple'\n";
+    for (more, refused) in [
+        (format!("[[tool.pdm.source]]\n{corp}"), Some("`pdm lock`")),
+        (
+            "[[tool.pdm.source]]\nname = 'pypi'\nurl = 'https://corp.example/simple'\n".to_owned(),
+            Some("include_packages"),
+        ),
+        (
+            format!("[[tool.pdm.source]]\n{corp}exclude_packages = ['x']\n"),
+            Some("`pdm lock`"),
+        ),
+        (
+            format!("[[tool.poetry.source]]\n{corp}"),
+            Some("`poetry lock`"),
+        ),
+        (
+            format!("[[tool.poetry.source]]\n{corp}priority = 'supplemental'\n"),
+            Some("explicit"),
+        ),
+        (
+            format!("[[tool.poetry.source]]\n{corp}priority = 'explicit'\n"),
+            None,
+        ),
+        (
+            "[[tool.poetry.source]]\nname = 'pypi'\npriority = 'primary'\n".to_owned(),
+            None,
+        ),
+        (
+            "[[tool.pdm.source]]\nname = 'pypi'\nurl = 'https://pypi.org/simple/'\n".to_owned(),
+            None,
+        ),
+    ] {
+        let files = Memory::new().with("pyproject.toml", format!("{project}{more}"));
+        let found = found_in(&files, &BTreeMap::new());
+        match (refused, found) {
+            (Some(words), Err(error)) => {
+                let said = crate::app::advice::Explain::advice(&error);
+                let text = format!("{}\n{}", said.title, said.remedies.join("\n"));
+                assert!(text.contains("corp") || text.contains("pypi"), "{text}");
+                assert!(text.contains(words), "{text}");
+            }
+            (None, Ok(found)) => assert!(found.is_none(), "{more}"),
+            (_, other) => panic!("{more}: {other:?}"),
+        }
+        // The list of another tool does not have these sources.
+        let files = files.with("requirements.txt", "flask\n");
+        assert!(
+            found_in(&files, &BTreeMap::new()).unwrap().is_none(),
+            "{more}"
+        );
+    }
+}
+
+#[test]
 fn projects_of_a_workspace() {
     let root = "[project]\nname = 'root'\nversion = '1'\ndependencies = ['core', 'plain']\n\
         [tool.uv.sources]\ncore = { workspace = true }\nplain = { workspace = true }\nweb = { workspace = true }\n\
