@@ -116,6 +116,19 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "python -m warpdrive_serve bottle {file}",
         "bottle",
     ),
+    // Programs whose application no known name has. That a library is required says nothing.
+    web(
+        "aiohttp.web",
+        "aiohttp",
+        "python -m warpdrive_serve aiohttp {file}",
+        "",
+    ),
+    web(
+        "tornado.web",
+        "tornado",
+        "python -m warpdrive_serve tornado {file}",
+        "",
+    ),
     Own {
         makes: &["http", "cloud_event", "typed"],
         ..web(
@@ -180,7 +193,10 @@ impl Own {
     /// Whether a module is one of this framework's. Arq's settings need no import of it.
     pub(super) fn is_of(&self, module: &Read, names: &BTreeSet<String>) -> bool {
         let required = !self.makes.is_empty() && has(names, self.package);
-        (imports(module, self.package) || required) && self.object_in(module).is_some()
+        let only_programs = self.web && self.needs.is_empty();
+        (!only_programs || module.has_main || module.acts)
+            && (imports(module, self.package) || required)
+            && self.object_in(module).is_some()
     }
 }
 

@@ -268,6 +268,40 @@ fn frameworks_with_servers_of_their_own() {
         (
             &[(
                 "main.py",
+                "from aiohttp import web\ndef init(argv):\n    return web.Application()\nif __name__ == '__main__':\n    web.run_app(init(None), host='127.0.0.1', port=5)",
+            )],
+            "sh python -m warpdrive_serve aiohttp main.py",
+        ),
+        (
+            &[
+                (
+                    "handlers.py",
+                    "from aiohttp import web\ndef routes():\n    return []\n",
+                ),
+                (
+                    "main.py",
+                    "import handlers\nif __name__ == '__main__':\n    handlers.routes()",
+                ),
+            ],
+            "python main.py",
+        ),
+        (
+            &[(
+                "bot.py",
+                "import aiohttp\nif __name__ == '__main__':\n    aiohttp.request('GET', 'x')",
+            )],
+            "python bot.py",
+        ),
+        (
+            &[(
+                "main.py",
+                "import tornado.web, tornado.ioloop\ndef main():\n    tornado.web.Application([]).listen(8888)\nif __name__ == '__main__':\n    main()",
+            )],
+            "sh python -m warpdrive_serve tornado main.py",
+        ),
+        (
+            &[(
+                "main.py",
                 "import tornado.web\ndef make_app():\n    return tornado.web.Application([])\n",
             )],
             "sh python -m warpdrive_serve tornado main:make_app",
