@@ -77,7 +77,7 @@ pub(super) const FRAMEWORKS: &[Own] = &[
     web(
         "gradio",
         "gradio",
-        "GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False exec python {file}",
+        "GRADIO_ANALYTICS_ENABLED=False exec python -m warpdrive_serve gradio {file}",
         "gradio",
     ),
     web(
@@ -124,7 +124,7 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "",
     ),
     web(
-        "tornado.web",
+        "tornado",
         "tornado",
         "python -m warpdrive_serve tornado {file}",
         "",
@@ -190,11 +190,15 @@ impl Own {
         alone.then_some(name.as_str())
     }
 
+    /// Its modules count only as programs, and where no application of it was found.
+    pub(super) fn only_programs(&self) -> bool {
+        self.web && self.needs.is_empty()
+    }
+
     /// Whether a module is one of this framework's. Arq's settings need no import of it.
     pub(super) fn is_of(&self, module: &Read, names: &BTreeSet<String>) -> bool {
         let required = !self.makes.is_empty() && has(names, self.package);
-        let only_programs = self.web && self.needs.is_empty();
-        (!only_programs || module.has_main || module.acts)
+        (!self.only_programs() || module.has_main || module.acts)
             && (imports(module, self.package) || required)
             && self.object_in(module).is_some()
     }

@@ -204,7 +204,7 @@ fn frameworks_with_servers_of_their_own() {
                 "app.py",
                 "import gradio as gr\ndemo = gr.Interface(f, 'text', 'text')\ndemo.launch()",
             )],
-            "sh GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False exec python app.py",
+            "sh GRADIO_ANALYTICS_ENABLED=False exec python -m warpdrive_serve gradio app.py",
         ),
         (
             &[(
