@@ -88,17 +88,62 @@ fn checks(plan: &Plan) -> Check {
         } => Check::Python("object", application.reference()),
         Start::Command { line } => {
             let words: Vec<&str> = line.split_whitespace().collect();
+            if let Some(reference) = of_server(line, &words) {
+                return Check::Python("object", reference);
+            }
             let single = !line.contains(['&', '|', ';', '<', '>', '(']);
-            match words.as_slice() {
-                ["python" | "python3", file, ..] if single && is_module(file) => {
-                    Check::Python("program", (*file).to_owned())
-                }
-                [name] if single => Check::Python("script", (*name).to_owned()),
+            let file = words
+                .iter()
+                .find(|word| is_module(word) && !word.starts_with('-') && !word.contains('$'));
+            match (file, words.as_slice()) {
+                (Some(file), _) if single => Check::Python("program", (*file).to_owned()),
+                (None, [name]) if single => Check::Python("script", (*name).to_owned()),
                 _ => Check::Nothing,
             }
         }
         Start::Server { .. } | Start::Jupyter { .. } => Check::Nothing,
     }
+}
+
+/// What the server of a line loads: `gunicorn shop.web:app`. Not where the line says that it is loaded elsewhere.
+fn of_server(line: &str, words: &[&str]) -> Option<String> {
+    const SERVERS: [&str; 5] = ["gunicorn", "uvicorn", "hypercorn", "daphne", "granian"];
+    let rest = match words {
+        ["exec", rest @ ..] | ["python" | "python3", "-m", rest @ ..] | rest => rest,
+    };
+    let (server, rest) = rest.split_first()?;
+    let elsewhere = [
+        "--chdir",
+        "--pythonpath",
+        "--app-dir",
+        "--working-dir",
+        "--paste",
+    ];
+    if !SERVERS.contains(server)
+        || line.contains(['&', '|', ';', '<', '>'])
+        || elsewhere.iter().any(|option| line.contains(option))
+    {
+        return None;
+    }
+    let is_dotted = |text: &str| {
+        text.split('.').all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        })
+    };
+    let reference = |word: &&str| {
+        let word = word.trim_matches(['\'', '"']);
+        let word = word.split('(').next().unwrap_or(word);
+        let (module, object) = word.split_once(':')?;
+        let good = is_dotted(module) && is_dotted(object) && module != "python" && module != "file";
+        good.then(|| word.to_owned())
+    };
+    let wsgi = rest
+        .first()
+        .filter(|word| *server == "gunicorn" && word.contains('.') && is_dotted(word));
+    rest.iter()
+        .find_map(reference)
+        .or_else(|| wsgi.map(|word| (*word).to_owned()))
 }
 
 fn is_module(file: &str) -> bool {
