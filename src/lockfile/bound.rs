@@ -283,9 +283,12 @@ impl<'a> Reader<'a> {
                 reader.read.push(path);
             }
         }
-        if let Some(table) = reader.table(pipenv::PIPFILE) {
-            reader.places.add_pipfile(&table)?;
-            reader.read.push(pipenv::PIPFILE.to_owned());
+        for directory in [home, ""] {
+            let path = files::join(directory, pipenv::PIPFILE).unwrap_or_default();
+            if let Some(table) = reader.table(&path) {
+                reader.places.add_pipfile(files, directory, &table)?;
+                reader.read.push(path);
+            }
         }
         Ok(reader)
     }

@@ -82,11 +82,17 @@ impl BoundNames {
     }
 
     /// The names that a `Pipfile` binds.
-    pub(super) fn add_pipfile(&mut self, table: &Table) -> Result<(), LockfileError> {
+    pub(super) fn add_pipfile(
+        &mut self,
+        files: &dyn Files,
+        directory: &str,
+        table: &Table,
+    ) -> Result<(), LockfileError> {
+        let file = files::join(directory, super::pipenv::PIPFILE).unwrap_or_default();
         let mut found = Found {
-            files: &files::Memory::new(),
-            file: super::pipenv::PIPFILE,
-            directory: "",
+            files,
+            file: &file,
+            directory,
             indexes: indexes(table, &["source"]),
             places: BTreeMap::new(),
         };
