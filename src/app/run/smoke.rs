@@ -264,7 +264,14 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> SmokeResult
         None => cause.explain(title(name), &named),
     };
     if cause == Cause::Other {
-        advice = advice.cause(super::super::remedy::last_line(traceback).to_owned());
+        let line = super::super::remedy::last_line(traceback);
+        let ends = line.starts_with("SystemExit");
+        let words = if ends {
+            "It ends the process when it is imported: "
+        } else {
+            ""
+        };
+        advice = advice.cause(format!("{words}{line}"));
     }
     SmokeResult::Bad(
         advice

@@ -179,6 +179,31 @@ fn an_index_that_is_asked_for_every_name_needs_a_lock() {
 }
 
 #[test]
+fn what_the_directory_of_the_application_binds() {
+    let poetry = "[tool.poetry]\nname = 'app'\n[tool.poetry.dependencies]\npython = '^3.9'\n\
+        corplib = { version = '^1.2', source = 'corp' }\nwords = { path = '../libs/words', develop = true }\n\
+        [[tool.poetry.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\npriority = 'explicit'\n";
+    let pipfile = "[[source]]\nname = 'main'\nurl = 'https://pypi.org/simple'\n\
+        [[source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n\
+        [packages]\ncorplib = { version = '>=1.2,<2', index = 'corp' }\nwords = { path = '../libs/words', editable = true }\n";
+    for (name, text) in [("api/pyproject.toml", poetry), ("api/Pipfile", pipfile)] {
+        let files = Memory::new()
+            .with(".warpdrive/home", "api\n")
+            .with(name, text)
+            .with("libs/words/setup.py", "");
+        let (listed, chosen) = list(&files);
+        assert_eq!(listed.lines, ["-e ./libs/words"], "{name}");
+        assert_eq!(chosen.len(), 1, "{name}");
+        assert_eq!(chosen[0].text(), "corplib<2,>=1.2", "{name}");
+        assert_eq!(
+            chosen[0].index.url.as_deref(),
+            Some("https://corp.example/simple"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn projects_of_a_workspace() {
     let root = "[project]\nname = 'root'\nversion = '1'\ndependencies = ['core', 'plain']\n\
         [tool.uv.sources]\ncore = { workspace = true }\nplain = { workspace = true }\nweb = { workspace = true }\n\
