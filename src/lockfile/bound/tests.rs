@@ -204,6 +204,25 @@ fn what_the_directory_of_the_application_binds() {
 }
 
 #[test]
+fn a_member_binds_other_members_of_its_workspace() {
+    let files = Memory::new()
+        .with(".warpdrive/home", "apps/api\n")
+        .with("pyproject.toml", "[tool.uv.workspace]\nmembers = ['apps/*', 'libs/*']\n")
+        .with(
+            "apps/api/pyproject.toml",
+            "[project]\nname = 'api'\nversion = '1'\ndependencies = ['words', 'six']\n[tool.uv.sources]\nwords = { workspace = true }\n",
+        )
+        .with(
+            "libs/words/pyproject.toml",
+            "[project]\nname = 'words'\nversion = '1'\n[build-system]\n",
+        )
+        .with("libs/words/setup.py", "");
+    let (listed, _) = list(&files);
+    assert_eq!(listed.lines, ["-e ./libs/words", "six"]);
+    assert!(listed.settled.contains(&"words".to_owned()));
+}
+
+#[test]
 fn projects_of_a_workspace() {
     let root = "[project]\nname = 'root'\nversion = '1'\ndependencies = ['core', 'plain']\n\
         [tool.uv.sources]\ncore = { workspace = true }\nplain = { workspace = true }\nweb = { workspace = true }\n\
