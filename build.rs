@@ -187,6 +187,8 @@ fn rust_flags(source: &Path, out: &Path) -> Result<OsString, String> {
     flags.push("\x1f-Clink-arg=-Wl,--build-id=none");
     // It aborts where it panics: nothing unwinds, and nothing looks for tables to do it by.
     flags.push("\x1f-Clink-arg=-Wl,--no-eh-frame-hdr");
+    // 110 KiB of relocations in 3 (glibc 2.36 starts such an executable).
+    flags.push("\x1f-Clink-arg=-Wl,-z,pack-relative-relocs");
     for (from, to) in remapped {
         flags.push("\x1f--remap-path-prefix=");
         flags.push(from);

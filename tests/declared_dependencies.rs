@@ -119,6 +119,14 @@ fn each_way_installs_what_it_says() {
             "gunicorn=27.0.1 shared=1.0 small=2.0",
         ),
         (
+            "variables in versions and options",
+            &[
+                ("requirements.txt", b"small==${SMALL}.0\n--only-binary ${NAME}\nother\n-c pins.txt\n"),
+                ("pins.txt", b"other==${SMALL}.0\n"),
+            ],
+            "gunicorn=27.0.1 other=1.0 small=1.0",
+        ),
+        (
             "another platform's line",
             &[("requirements.txt", b"small\npywin32==306 ; sys_platform == \"win32\"\n")],
             "gunicorn=27.0.1 small=2.0",
@@ -174,7 +182,9 @@ fn each_way_installs_what_it_says() {
                 .current_dir(place.path()),
         );
         let mut arguments = warpdrive.image_arguments("app");
-        arguments.extend(["--build-env", "PLACE=simple"]);
+        for variable in ["PLACE=simple", "SMALL=1", "NAME=small"] {
+            arguments.extend(["--build-env", variable]);
+        }
         let output = process::output(&mut warpdrive.command_in(place.path(), &env, &arguments));
         if !output.status.success() {
             let _ = writeln!(wrong, "{name}: {}", words(&output));

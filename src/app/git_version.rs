@@ -151,11 +151,12 @@ pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
     Some(FromGit {
         tool: by,
         variable: match name {
-            Some(name) => format!(
+            // hatch-vcs does not say whose version it asks for.
+            Some(name) if by != "hatch-vcs" => format!(
                 "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{}",
                 normalize(name).replace('-', "_").to_uppercase()
             ),
-            None => "SETUPTOOLS_SCM_PRETEND_VERSION".to_owned(),
+            _ => "SETUPTOOLS_SCM_PRETEND_VERSION".to_owned(),
         },
         scheme: match option("version_scheme") {
             Some("post-release") => Scheme::Post,
@@ -263,7 +264,7 @@ mod tests {
             (SCM, Some("SETUPTOOLS_SCM_PRETEND_VERSION_FOR_MY_LEDGER")),
             (
                 "[build-system]\nrequires = ['hatchling', 'hatch-vcs']\nbuild-backend = 'hatchling.build'\n[project]\nname = 'x'\ndynamic = ['version']\n",
-                Some("SETUPTOOLS_SCM_PRETEND_VERSION_FOR_X"),
+                Some("SETUPTOOLS_SCM_PRETEND_VERSION"),
             ),
             (
                 "[build-system]\nrequires = ['pdm-backend']\nbuild-backend = 'pdm.backend'\n[project]\nname = 'x'\ndynamic = ['version']\n[tool.pdm.version]\nsource = 'scm'\n",

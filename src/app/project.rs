@@ -146,6 +146,7 @@ impl Project {
             None
         } else if metadata.is_none() {
             declared::find(files, &home, document.as_ref())
+                .or_else(|| declared::find_in(files, &home))
         } else if silent {
             // The project names no dependencies, but lists beside it do.
             declared::lists(files, &home)

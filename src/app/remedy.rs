@@ -107,6 +107,7 @@ pub fn last_line(traceback: &str) -> &str {
                     || kind.ends_with("Exception")
                     || kind.contains("Configured")
                     || kind.contains("NotFound")
+                    || kind == "SystemExit"
                     || line.contains(": "))
         })
         .unwrap_or_default()

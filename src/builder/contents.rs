@@ -75,6 +75,12 @@ mod tests {
             ("bookworm", "libsasl2.so", Some("libsasl2-dev")),
             ("bookworm", "pg_config", Some("libpq-dev")),
             ("bookworm", "cairo.pc", Some("libcairo2-dev")),
+            ("trixie", "libavcodec.so.61", Some("libavcodec61")),
+            ("trixie", "libicuuc.so.76", Some("libicu76")),
+            ("trixie", "libgdal.so.36", Some("libgdal36")),
+            ("trixie", "libnetsnmp.so.40", Some("libsnmp40t64")),
+            ("trixie", "libblas.so.3", Some("libblas3")),
+            ("bookworm", "libnss3.so", Some("libnss3")),
             ("bookworm", "libnothing.so.9", None),
             ("noble", "libxcb.so.1", None),
         ] {
@@ -89,7 +95,9 @@ mod tests {
             ("Python.h", Some("python3-dev")),
             ("own/own.h", None),
         ] {
-            assert_eq!(header("bookworm", name), expected, "{name}");
+            for suite in ["bookworm", "trixie"] {
+                assert_eq!(header(suite, name), expected, "{name} of {suite}");
+            }
         }
     }
 

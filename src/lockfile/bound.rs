@@ -19,7 +19,7 @@ use super::bound_to::{BoundNames, BoundTo};
 use super::error::LockfileError;
 use super::fit::at;
 use super::marker::{self, Chosen};
-use super::packages::Index;
+use super::packages::{Index, PYPI};
 use super::requirement::Requirement;
 use super::target::Target;
 use super::{manager::Manager, pipenv};
@@ -89,6 +89,52 @@ impl FromIndex {
     }
 }
 
+/// Refuses an index of PDM or Poetry that is asked for all names: uv does not know it, and only a lock says which
+/// packages come from there. (Of `[tool.poetry.dependencies]`, `declared` says the same.)
+fn no_source_of_any_name(files: &dyn Files, project: &Project) -> Result<(), LockfileError> {
+    let (Source::Static { file, .. } | Source::Dynamic { file }) = &project.source else {
+        return Ok(());
+    };
+    let text = files.text(file).unwrap_or_default();
+    let document: Table = toml::from_str(&text).unwrap_or_default();
+    let tables = [
+        (
+            "pdm",
+            "[[tool.pdm.source]]",
+            "include_packages in it names the packages",
+        ),
+        (
+            "poetry",
+            "[[tool.poetry.source]]",
+            "priority = \"explicit\" in it, and `source` at each package that is from there",
+        ),
+    ];
+    for (tool, table, or) in tables {
+        let sources = at(&document, &["tool", tool, "source"]).and_then(Value::as_array);
+        for source in sources.into_iter().flatten() {
+            let text = |key: &str| source.get(key).and_then(Value::as_str);
+            let url = text("url").unwrap_or_default();
+            let is_usual = url.is_empty() || url.trim_end_matches('/') == PYPI;
+            let names_its_packages = match tool {
+                "pdm" => source.get("include_packages").is_some(),
+                _ => text("priority") == Some("explicit"),
+            };
+            if is_usual || names_its_packages {
+                continue;
+            }
+            let manager = Manager::named(tool);
+            return Err(LockfileError::Source {
+                name: text("name").unwrap_or_default().to_owned(),
+                table,
+                file: manager.file(),
+                mend: manager.mend().to_owned(),
+                or,
+            });
+        }
+    }
+    Ok(())
+}
+
 fn of_marker(marker: Option<&str>) -> String {
     marker.map_or_else(String::new, |marker| format!(" ; {marker}"))
 }
@@ -100,6 +146,12 @@ impl Bound {
         project: &Project,
         bindings: &Bindings,
     ) -> Result<Option<Self>, LockfileError> {
+        let requirements = &project.requirements;
+        if !requirements.problems.is_empty() || !requirements.missing.is_empty() {
+            // Detection refuses lines that cannot be installed, one by one.
+            return Ok(None);
+        }
+        no_source_of_any_name(files, project)?;
         let Some((name, binding)) = bindings.all().next() else {
             return Ok(None);
         };
@@ -110,11 +162,6 @@ impl Bound {
             file: manager.file(),
             mend: manager.mend().to_owned(),
         };
-        let requirements = &project.requirements;
-        if !requirements.problems.is_empty() || !requirements.missing.is_empty() {
-            // Detection refuses lines that cannot be installed, one by one.
-            return Ok(None);
-        }
         let dynamic = matches!(project.source, Source::Dynamic { .. });
         if dynamic && bindings.all().all(|(_, one)| one.manager == "uv") {
             // Only its build backend knows its requirements; then uv follows its own table.
@@ -236,9 +283,12 @@ impl<'a> Reader<'a> {
                 reader.read.push(path);
             }
         }
-        if let Some(table) = reader.table(pipenv::PIPFILE) {
-            reader.places.add_pipfile(&table)?;
-            reader.read.push(pipenv::PIPFILE.to_owned());
+        for directory in [home, ""] {
+            let path = files::join(directory, pipenv::PIPFILE).unwrap_or_default();
+            if let Some(table) = reader.table(&path) {
+                reader.places.add_pipfile(files, directory, &table)?;
+                reader.read.push(path);
+            }
         }
         Ok(reader)
     }

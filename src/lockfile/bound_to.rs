@@ -55,9 +55,15 @@ impl BoundNames {
             indexes: indexes(table, &["tool", "uv", "index"]),
             places: BTreeMap::new(),
         };
-        let members = at(table, &["tool", "uv", "workspace"])
-            .map(|workspace| members(files, directory, workspace))
-            .unwrap_or_default();
+        let mut members = of_workspace(files, directory, table);
+        if !directory.is_empty() {
+            // The workspace that it is a member of.
+            let root = files.text("pyproject.toml").unwrap_or_default();
+            let root = toml::from_str::<Table>(&root).unwrap_or_default();
+            for (name, path) in of_workspace(files, "", &root) {
+                members.entry(name).or_insert(path);
+            }
+        }
         let sources = at(table, &["tool", "uv", "sources"]).and_then(Value::as_table);
         for (name, source) in sources.into_iter().flatten() {
             for one in all(source) {
@@ -82,11 +88,17 @@ impl BoundNames {
     }
 
     /// The names that a `Pipfile` binds.
-    pub(super) fn add_pipfile(&mut self, table: &Table) -> Result<(), LockfileError> {
+    pub(super) fn add_pipfile(
+        &mut self,
+        files: &dyn Files,
+        directory: &str,
+        table: &Table,
+    ) -> Result<(), LockfileError> {
+        let file = files::join(directory, super::pipenv::PIPFILE).unwrap_or_default();
         let mut found = Found {
-            files: &files::Memory::new(),
-            file: super::pipenv::PIPFILE,
-            directory: "",
+            files,
+            file: &file,
+            directory,
             indexes: indexes(table, &["source"]),
             places: BTreeMap::new(),
         };
@@ -118,6 +130,13 @@ fn indexes(table: &Table, path: &[&str]) -> BTreeMap<String, String> {
             Some((text("name")?.to_owned(), text("url")?.to_owned()))
         })
         .collect()
+}
+
+/// The projects of the uv workspace whose root this is, if it is one.
+fn of_workspace(files: &dyn Files, directory: &str, table: &Table) -> BTreeMap<String, String> {
+    at(table, &["tool", "uv", "workspace"])
+        .map(|workspace| members(files, directory, workspace))
+        .unwrap_or_default()
 }
 
 /// The projects of a uv workspace: name and directory.

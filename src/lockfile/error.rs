@@ -50,6 +50,17 @@ pub enum LockfileError {
         file: &'static str,
         mend: String,
     },
+    #[error(
+        "{table} `{name}` has packages, and there is no {file} that says which of them come from there"
+    )]
+    Source {
+        name: String,
+        table: &'static str,
+        file: &'static str,
+        mend: String,
+        /// What the table may say instead.
+        or: &'static str,
+    },
     #[error("{file} has no {kind} `{name}`")]
     Unknown {
         file: String,
@@ -85,6 +96,9 @@ impl Explain for LockfileError {
             Self::Bound { mend, .. } => advice
                 .cause("a stranger's package of the same name in the public index must not be taken for it")
                 .remedy(format!("run `{mend}` and commit what it writes")),
+            Self::Source { mend, or, .. } => advice
+                .cause("its packages must not be looked for in the public index, where a stranger may have their names")
+                .remedy(format!("run `{mend}` and commit what it writes; or {or}")),
             Self::Unknown { known, .. } if known.is_empty() => advice,
             Self::Unknown { known, .. } => advice.remedy(format!("it has {}", known.join(", "))),
         }

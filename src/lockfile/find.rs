@@ -124,8 +124,9 @@ fn unlocked<'p>(
     files: &dyn Files,
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
 ) -> Result<Option<Found>, LockfileError> {
-    let bindings = Bindings::read(files);
-    Ok(Bound::read(files, project()?, &bindings)?.map(|bound| Found::Bound(Box::new(bound))))
+    let project = project()?;
+    let bindings = Bindings::read(files, &project.home());
+    Ok(Bound::read(files, project, &bindings)?.map(|bound| Found::Bound(Box::new(bound))))
 }
 
 /// The lock of a directory without any setting.

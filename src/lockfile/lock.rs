@@ -287,14 +287,14 @@ impl Lock {
         self.choice.groups.iter()
     }
 
-    /// In a workspace whose root is not a project, the project in the application's directory is
-    /// installed, unless another one was named.
+    /// In a workspace whose root is not a project, or does not need the project in the application's directory,
+    /// that one is installed, unless another one was named.
     pub fn take_member(&mut self, home: &str) {
         if let Document::Uv(document) = &self.document
             && self.choice.member.is_empty()
-            && document.metadata("").is_none()
             && let home = self.seen_from_here(home)
             && document.members().contains(&home)
+            && !document.root_needs(&home)
         {
             self.choice.member = home;
         }

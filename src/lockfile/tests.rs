@@ -297,6 +297,29 @@ fn of_a_workspace_whose_root_is_no_project_the_member_at_home_is_installed() {
     assert_eq!(installed("services/jobs"), ["celery"]);
     // If the application is not a member, all members are installed.
     assert_eq!(installed("scripts"), ["celery", "flask"]);
+
+    // A root that is a project, but does not need the member where the application is.
+    let root = |needs: &str| {
+        let of_lock = format!(
+            "[[package]]\nname = \"root\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\ndependencies = [{{ name = \"{needs}\" }}]\n\n\
+             [package.metadata]\nrequires-dist = [{{ name = \"{needs}\", virtual = \"services/{needs}\" }}]\n\n"
+        );
+        let of_project = project("root", needs)
+            + &format!(
+                "[tool.uv.sources]\n{needs} = {{ workspace = true }}\n[tool.uv.workspace]\nmembers = [\"services/*\"]\n"
+            );
+        let lock = lock.replace("members = [", "members = [\"root\", ") + &of_lock;
+        let files = Memory::new()
+            .with("uv.lock", lock)
+            .with("pyproject.toml", of_project)
+            .with("services/api/pyproject.toml", project("api", "flask"))
+            .with("services/jobs/pyproject.toml", project("jobs", "celery"));
+        let mut lock = found(&files).unwrap().unwrap();
+        lock.take_member("services/api");
+        lock.preview().names.into_iter().collect::<Vec<String>>()
+    };
+    assert_eq!(root("jobs"), ["flask"]);
+    assert_eq!(root("api"), ["api", "celery", "flask"]);
 }
 
 #[test]

@@ -215,6 +215,28 @@ impl Document {
         found
     }
 
+    /// Whether the project at the root needs the one in this directory, directly or not, in some environment.
+    pub(super) fn root_needs(&self, member: &str) -> bool {
+        let (Some((_, root)), Some((_, goal))) = (self.root(""), self.root(member)) else {
+            return false;
+        };
+        let mut seen = BTreeSet::from([root.name.as_str()]);
+        let mut left = vec![root.name.as_str()];
+        while let Some(name) = left.pop() {
+            if name == goal.name {
+                return true;
+            }
+            let entries = self.packages.iter().filter(|entry| entry.name == name);
+            let edges = entries.flat_map(|entry| &entry.dependencies);
+            left.extend(
+                edges
+                    .map(|edge| edge.name.as_str())
+                    .filter(|name| seen.insert(name)),
+            );
+        }
+        false
+    }
+
     fn root(&self, member: &str) -> Option<(usize, &Entry)> {
         self.packages
             .iter()

@@ -121,14 +121,15 @@ impl<'a> Reading<'a> {
     /// The same, with the findings.
     pub(super) fn plan_and_detect(&self) -> Result<(Planned, Detected), BuildError> {
         let settings = self.settings()?;
-        let python = app::python_request(&self.files, settings)?;
+        let mut python = app::python_request(&self.files, settings)?;
         let environment = &self.options.environment;
         let mut lock = lockfile::find(&self.files, settings, environment, || self.unlocked())?;
         let listed = lock.as_ref().map(Found::preview);
         let mut detected = self.detect(listed.as_ref(), None)?;
         if lock.is_none() && detected.found_below {
-            // The lock is in the directory where the application was found.
+            // The lock and the version are in the directory where the application was found.
             let there = &detected.project;
+            python = app::python_request(&self.files, &there.settings)?;
             lock = lockfile::find(&self.files, &there.settings, environment, || Ok(there))?;
             if let Some(lock) = &lock {
                 detected = self.detect(Some(&lock.preview()), None)?;

@@ -97,6 +97,16 @@ def nicegui(path):
     program(path)
 
 
+def gradio(path):
+    from gradio import Blocks
+
+    def change(kwargs):
+        kwargs.update(server_name=HOST, server_port=PORT)
+
+    Blocks.launch = with_changed(Blocks.launch, change)
+    program(path)
+
+
 def bottle(path):
     import bottle
 
@@ -126,6 +136,7 @@ if __name__ == '__main__':
         'aiohttp': aiohttp,
         'tornado': tornado,
         'nicegui': nicegui,
+        'gradio': gradio,
         'bottle': bottle,
         'cherrypy': cherrypy,
     }[sys.argv[1]](sys.argv[2])

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::super::files::Files;
+use super::super::files::{Files, join};
 use super::super::project::{Project, Source};
 use super::super::requirement::{LineKind, normalize};
 
@@ -31,13 +31,23 @@ fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
 }
 
 impl Bindings {
-    /// The bindings of a tree.
-    pub fn read(files: &dyn Files) -> Self {
-        let table = |path: &str| {
-            let text = files.text(path).unwrap_or_default();
-            toml::from_str::<Table>(&text).unwrap_or_default()
+    /// The bindings of a tree with the application in this directory.
+    pub fn read(files: &dyn Files, home: &str) -> Self {
+        let of = |directory| {
+            let table = |name| {
+                let path = join(directory, name).unwrap_or_default();
+                let text = files.text(&path).unwrap_or_default();
+                toml::from_str::<Table>(&text).unwrap_or_default()
+            };
+            Self::of(&table("pyproject.toml"), &table("Pipfile"))
         };
-        Self::of(&table("pyproject.toml"), &table("Pipfile"))
+        let mut all = of("");
+        if !home.is_empty() {
+            let Self { names, patterns } = of(home);
+            all.names.extend(names);
+            all.patterns.extend(patterns);
+        }
+        all
     }
 
     pub fn of(pyproject: &Table, pipfile: &Table) -> Self {

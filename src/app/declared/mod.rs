@@ -12,7 +12,7 @@ mod script;
 mod several;
 mod words;
 
-use super::files::Files;
+use super::files::{Below, Files};
 
 /// The requirements that a file of the source states.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -78,6 +78,25 @@ pub fn is_poetry_package(document: &toml::Table) -> bool {
 /// Lists of requirements of other names than the usual one.
 pub fn lists(files: &dyn Files, home: &str) -> Option<Declared> {
     several::read(files, home)
+}
+
+/// The same in the application's directory, of which the top of the tree says nothing.
+pub fn find_in(files: &dyn Files, home: &str) -> Option<Declared> {
+    if home.is_empty() {
+        return None;
+    }
+    let below = Below {
+        files,
+        directory: home,
+    };
+    let document = below.text("pyproject.toml").unwrap_or_default();
+    let document: toml::Table = toml::from_str(&document).unwrap_or_default();
+    let mut declared = of_poetry(&document).or_else(|| pipfile::read(&below))?;
+    declared.file = format!("{home}/{}", declared.file);
+    for doubt in &mut declared.doubts {
+        doubt.place = format!("{home}/{}", doubt.place);
+    }
+    Some(declared)
 }
 
 /// The file that counts if neither `requirements.txt` nor metadata name requirements.

@@ -577,7 +577,10 @@ impl Finder<'_> {
             "index",
             "server",
         ];
-        let own = own::FRAMEWORKS.iter().filter(|own| own.web == web);
+        let own = own::FRAMEWORKS.iter().filter(|own| {
+            let is_found = |one: &Candidate| one.framework == own.framework;
+            own.web == web && !(own.only_programs() && found.applications.iter().any(is_found))
+        });
         let names = self.project.names();
         for framework in own {
             let mut modules: Vec<&Read> = found

@@ -77,7 +77,7 @@ pub(super) const FRAMEWORKS: &[Own] = &[
     web(
         "gradio",
         "gradio",
-        "GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False exec python {file}",
+        "GRADIO_ANALYTICS_ENABLED=False exec python -m warpdrive_serve gradio {file}",
         "gradio",
     ),
     web(
@@ -115,6 +115,19 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "bottle",
         "python -m warpdrive_serve bottle {file}",
         "bottle",
+    ),
+    // Programs whose application no known name has. That a library is required says nothing.
+    web(
+        "aiohttp.web",
+        "aiohttp",
+        "python -m warpdrive_serve aiohttp {file}",
+        "",
+    ),
+    web(
+        "tornado",
+        "tornado",
+        "python -m warpdrive_serve tornado {file}",
+        "",
     ),
     Own {
         makes: &["http", "cloud_event", "typed"],
@@ -177,10 +190,17 @@ impl Own {
         alone.then_some(name.as_str())
     }
 
+    /// Its modules count only as programs, and where no application of it was found.
+    pub(super) fn only_programs(&self) -> bool {
+        self.web && self.needs.is_empty()
+    }
+
     /// Whether a module is one of this framework's. Arq's settings need no import of it.
     pub(super) fn is_of(&self, module: &Read, names: &BTreeSet<String>) -> bool {
         let required = !self.makes.is_empty() && has(names, self.package);
-        (imports(module, self.package) || required) && self.object_in(module).is_some()
+        (!self.only_programs() || module.has_main || module.acts)
+            && (imports(module, self.package) || required)
+            && self.object_in(module).is_some()
     }
 }
 

@@ -204,7 +204,7 @@ fn frameworks_with_servers_of_their_own() {
                 "app.py",
                 "import gradio as gr\ndemo = gr.Interface(f, 'text', 'text')\ndemo.launch()",
             )],
-            "sh GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False exec python app.py",
+            "sh GRADIO_ANALYTICS_ENABLED=False exec python -m warpdrive_serve gradio app.py",
         ),
         (
             &[(
@@ -264,6 +264,40 @@ fn frameworks_with_servers_of_their_own() {
                 "from aiohttp import web\nasync def create_app():\n    return web.Application()",
             )],
             "sh python -m warpdrive_serve aiohttp main:create_app",
+        ),
+        (
+            &[(
+                "main.py",
+                "from aiohttp import web\ndef init(argv):\n    return web.Application()\nif __name__ == '__main__':\n    web.run_app(init(None), host='127.0.0.1', port=5)",
+            )],
+            "sh python -m warpdrive_serve aiohttp main.py",
+        ),
+        (
+            &[
+                (
+                    "handlers.py",
+                    "from aiohttp import web\ndef routes():\n    return []\n",
+                ),
+                (
+                    "main.py",
+                    "import handlers\nif __name__ == '__main__':\n    handlers.routes()",
+                ),
+            ],
+            "python main.py",
+        ),
+        (
+            &[(
+                "bot.py",
+                "import aiohttp\nif __name__ == '__main__':\n    aiohttp.request('GET', 'x')",
+            )],
+            "python bot.py",
+        ),
+        (
+            &[(
+                "main.py",
+                "import tornado.web, tornado.ioloop\ndef main():\n    tornado.web.Application([]).listen(8888)\nif __name__ == '__main__':\n    main()",
+            )],
+            "sh python -m warpdrive_serve tornado main.py",
         ),
         (
             &[(

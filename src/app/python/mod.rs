@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Files;
+use super::files::{Below, Files, join};
 use super::python_version::PythonVersion;
 use super::settings::Settings;
 
@@ -138,6 +138,15 @@ pub fn request(files: &dyn Files, settings: &Settings) -> Result<Said, PythonErr
     };
     let mut said = Said::default();
     let mut found = places::all(files);
+    let home = settings.get("home").and_then(|home| join("", &home));
+    if let Some(home) = home.filter(|home| found.is_empty() && !home.is_empty()) {
+        // What the top does not say, the application's directory does.
+        let directory = home.as_str();
+        found = places::all(&Below { files, directory });
+        for request in found.iter_mut().flatten() {
+            request.source = format!("{home}/{}", request.source);
+        }
+    }
     if let Some(setting) = setting {
         for request in found.into_iter().flatten() {
             if excluding(&setting, &request) {

@@ -205,10 +205,10 @@ impl Requirements {
         file: &str,
         number: usize,
         place: &str,
-        text: String,
+        mut text: String,
         depth: usize,
     ) {
-        let (kind, wrong) = self.classify(files, file, place, &text);
+        let (kind, wrong) = self.classify(files, file, place, &mut text);
         if let Some(wrong) = wrong {
             self.problem(place, &text, wrong);
         }
@@ -251,12 +251,14 @@ impl Requirements {
         }
     }
 
+    /// What a line is. Its variables become their values where uv does not do that itself, as it does in
+    /// addresses: these may have secrets in them.
     fn classify(
         &mut self,
         files: &dyn Files,
         file: &str,
         place: &str,
-        text: &str,
+        text: &mut String,
     ) -> (LineKind, Option<Wrong>) {
         let (expanded, unset) = expand(text, &self.variables);
         let unset = unset.into_iter().map(|name| (place.to_owned(), name));
@@ -266,7 +268,12 @@ impl Requirements {
             directory: files::parent(file),
             home: &self.home,
         };
-        classify(&expanded, &place)
+        let (kind, wrong) = classify(&expanded, &place);
+        let has_no_address = matches!(kind, LineKind::Named { url: None, .. } | LineKind::Option);
+        if has_no_address && !expanded.contains("://") {
+            *text = expanded;
+        }
+        (kind, wrong)
     }
 
     fn problem(&mut self, place: &str, text: &str, wrong: Wrong) {
@@ -293,9 +300,9 @@ impl Requirements {
             return;
         };
         self.files.insert(path.to_owned());
-        for (number, text) in self.read_lines(path, &bytes) {
+        for (number, mut text) in self.read_lines(path, &bytes) {
             let place = format!("{path}:{number}");
-            let (kind, wrong) = self.classify(files, path, &place, &text);
+            let (kind, wrong) = self.classify(files, path, &place, &mut text);
             if let LineKind::Include(Some(inner)) | LineKind::Constraint(Some(inner)) = &kind {
                 self.add_constraint(files, inner, &place, depth + 1);
                 continue;

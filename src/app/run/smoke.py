@@ -1,10 +1,10 @@
-# Loads what a start would load, and serves nothing. Arguments: what it is, then its name, then
-# whether it is Django's.
+import gc
 import importlib
 import os
 import sys
 
 kind, name, django = sys.argv[1:4]
+del sys.argv[1:]
 
 
 def attribute(reference):
@@ -16,7 +16,6 @@ def attribute(reference):
 
 
 def program(path):
-    """Parses it, and looks for what it imports first, without running any of it."""
     import ast
     import importlib.util
     with open(path, 'rb') as file:
@@ -51,10 +50,19 @@ def script(name):
             return
 
 
+gc.disable()
+status = 0
 sys.path.insert(0, os.getcwd())
-{'object': attribute, 'program': program, 'script': script}[kind](name)
-if django == 'yes':
-    import django
-    django.setup()
-    from django.urls import get_resolver
-    get_resolver().url_patterns
+try:
+    {'object': attribute, 'program': program, 'script': script}[kind](name)
+    if django == 'yes':
+        import django
+        django.setup()
+        from django.urls import get_resolver
+        get_resolver().url_patterns
+except BaseException:
+    import traceback
+    traceback.print_exc()
+    sys.stderr.flush()
+    status = 1
+os._exit(status)

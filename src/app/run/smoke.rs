@@ -21,6 +21,9 @@ use super::Caller;
 use super::environment::{Environment, Origin};
 use super::error::RunError;
 
+/// Arguments: what it is, its name, whether it is Django's. A program is parsed and what it imports is looked
+/// for, without running any of it. It ends without Python's own end, which would wait for threads of the
+/// application and free all memory; and without its garbage collector. (Words are here, not in the image.)
 const SCRIPT: &str = include_str!("smoke.py");
 /// Longest time for all imports.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -85,17 +88,62 @@ fn checks(plan: &Plan) -> Check {
         } => Check::Python("object", application.reference()),
         Start::Command { line } => {
             let words: Vec<&str> = line.split_whitespace().collect();
+            if let Some(reference) = of_server(line, &words) {
+                return Check::Python("object", reference);
+            }
             let single = !line.contains(['&', '|', ';', '<', '>', '(']);
-            match words.as_slice() {
-                ["python" | "python3", file, ..] if single && is_module(file) => {
-                    Check::Python("program", (*file).to_owned())
-                }
-                [name] if single => Check::Python("script", (*name).to_owned()),
+            let file = words
+                .iter()
+                .find(|word| is_module(word) && !word.starts_with('-') && !word.contains('$'));
+            match (file, words.as_slice()) {
+                (Some(file), _) if single => Check::Python("program", (*file).to_owned()),
+                (None, [name]) if single => Check::Python("script", (*name).to_owned()),
                 _ => Check::Nothing,
             }
         }
         Start::Server { .. } | Start::Jupyter { .. } => Check::Nothing,
     }
+}
+
+/// What the server of a line loads: `gunicorn shop.web:app`. Not where the line says that it is loaded elsewhere.
+fn of_server(line: &str, words: &[&str]) -> Option<String> {
+    const SERVERS: [&str; 5] = ["gunicorn", "uvicorn", "hypercorn", "daphne", "granian"];
+    let rest = match words {
+        ["exec", rest @ ..] | ["python" | "python3", "-m", rest @ ..] | rest => rest,
+    };
+    let (server, rest) = rest.split_first()?;
+    let elsewhere = [
+        "--chdir",
+        "--pythonpath",
+        "--app-dir",
+        "--working-dir",
+        "--paste",
+    ];
+    if !SERVERS.contains(server)
+        || line.contains(['&', '|', ';', '<', '>'])
+        || elsewhere.iter().any(|option| line.contains(option))
+    {
+        return None;
+    }
+    let is_dotted = |text: &str| {
+        text.split('.').all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        })
+    };
+    let reference = |word: &&str| {
+        let word = word.trim_matches(['\'', '"']);
+        let word = word.split('(').next().unwrap_or(word);
+        let (module, object) = word.split_once(':')?;
+        let good = is_dotted(module) && is_dotted(object) && module != "python" && module != "file";
+        good.then(|| word.to_owned())
+    };
+    let wsgi = rest
+        .first()
+        .filter(|word| *server == "gunicorn" && word.contains('.') && is_dotted(word));
+    rest.iter()
+        .find_map(reference)
+        .or_else(|| wsgi.map(|word| (*word).to_owned()))
 }
 
 fn is_module(file: &str) -> bool {
@@ -216,7 +264,14 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> SmokeResult
         None => cause.explain(title(name), &named),
     };
     if cause == Cause::Other {
-        advice = advice.cause(super::super::remedy::last_line(traceback).to_owned());
+        let line = super::super::remedy::last_line(traceback);
+        let ends = line.starts_with("SystemExit");
+        let words = if ends {
+            "It ends the process when it is imported: "
+        } else {
+            ""
+        };
+        advice = advice.cause(format!("{words}{line}"));
     }
     SmokeResult::Bad(
         advice
@@ -369,7 +424,7 @@ fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: D
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
-            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(1)),
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -123,6 +123,106 @@ fn other_managers_and_lists() {
 }
 
 #[test]
+fn an_index_that_is_asked_for_every_name_needs_a_lock() {
+    let project = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['corplib']\n";
+    let corp = "name = 'corp'\nurl = 'https://corp.example/simple'\n";
+    for (more, refused) in [
+        (format!("[[tool.pdm.source]]\n{corp}"), Some("`pdm lock`")),
+        (
+            "[[tool.pdm.source]]\nname = 'pypi'\nurl = 'https://corp.example/simple'\n".to_owned(),
+            Some("include_packages"),
+        ),
+        (
+            format!("[[tool.pdm.source]]\n{corp}exclude_packages = ['x']\n"),
+            Some("`pdm lock`"),
+        ),
+        (
+            format!("[[tool.poetry.source]]\n{corp}"),
+            Some("`poetry lock`"),
+        ),
+        (
+            format!("[[tool.poetry.source]]\n{corp}priority = 'supplemental'\n"),
+            Some("explicit"),
+        ),
+        (
+            format!("[[tool.poetry.source]]\n{corp}priority = 'explicit'\n"),
+            None,
+        ),
+        (
+            "[[tool.poetry.source]]\nname = 'pypi'\npriority = 'primary'\n".to_owned(),
+            None,
+        ),
+        (
+            "[[tool.pdm.source]]\nname = 'pypi'\nurl = 'https://pypi.org/simple/'\n".to_owned(),
+            None,
+        ),
+    ] {
+        let files = Memory::new().with("pyproject.toml", format!("{project}{more}"));
+        let found = found_in(&files, &BTreeMap::new());
+        match (refused, found) {
+            (Some(words), Err(error)) => {
+                let said = crate::app::advice::Explain::advice(&error);
+                let text = format!("{}\n{}", said.title, said.remedies.join("\n"));
+                assert!(text.contains("corp") || text.contains("pypi"), "{text}");
+                assert!(text.contains(words), "{text}");
+            }
+            (None, Ok(found)) => assert!(found.is_none(), "{more}"),
+            (_, other) => panic!("{more}: {other:?}"),
+        }
+        // The list of another tool does not have these sources.
+        let files = files.with("requirements.txt", "flask\n");
+        assert!(
+            found_in(&files, &BTreeMap::new()).unwrap().is_none(),
+            "{more}"
+        );
+    }
+}
+
+#[test]
+fn what_the_directory_of_the_application_binds() {
+    let poetry = "[tool.poetry]\nname = 'app'\n[tool.poetry.dependencies]\npython = '^3.9'\n\
+        corplib = { version = '^1.2', source = 'corp' }\nwords = { path = '../libs/words', develop = true }\n\
+        [[tool.poetry.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\npriority = 'explicit'\n";
+    let pipfile = "[[source]]\nname = 'main'\nurl = 'https://pypi.org/simple'\n\
+        [[source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n\
+        [packages]\ncorplib = { version = '>=1.2,<2', index = 'corp' }\nwords = { path = '../libs/words', editable = true }\n";
+    for (name, text) in [("api/pyproject.toml", poetry), ("api/Pipfile", pipfile)] {
+        let files = Memory::new()
+            .with(".warpdrive/home", "api\n")
+            .with(name, text)
+            .with("libs/words/setup.py", "");
+        let (listed, chosen) = list(&files);
+        assert_eq!(listed.lines, ["-e ./libs/words"], "{name}");
+        assert_eq!(chosen.len(), 1, "{name}");
+        assert_eq!(chosen[0].text(), "corplib<2,>=1.2", "{name}");
+        assert_eq!(
+            chosen[0].index.url.as_deref(),
+            Some("https://corp.example/simple"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_member_binds_other_members_of_its_workspace() {
+    let files = Memory::new()
+        .with(".warpdrive/home", "apps/api\n")
+        .with("pyproject.toml", "[tool.uv.workspace]\nmembers = ['apps/*', 'libs/*']\n")
+        .with(
+            "apps/api/pyproject.toml",
+            "[project]\nname = 'api'\nversion = '1'\ndependencies = ['words', 'six']\n[tool.uv.sources]\nwords = { workspace = true }\n",
+        )
+        .with(
+            "libs/words/pyproject.toml",
+            "[project]\nname = 'words'\nversion = '1'\n[build-system]\n",
+        )
+        .with("libs/words/setup.py", "");
+    let (listed, _) = list(&files);
+    assert_eq!(listed.lines, ["-e ./libs/words", "six"]);
+    assert!(listed.settled.contains(&"words".to_owned()));
+}
+
+#[test]
 fn projects_of_a_workspace() {
     let root = "[project]\nname = 'root'\nversion = '1'\ndependencies = ['core', 'plain']\n\
         [tool.uv.sources]\ncore = { workspace = true }\nplain = { workspace = true }\nweb = { workspace = true }\n\
