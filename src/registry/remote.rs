@@ -9,9 +9,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::blobs::{BlobError, BlobSink, Blobs, Incoming};
 use super::error::RegistryError;
+use super::listing::whole_config;
 use super::manifest::{Document, by_digest, fetch};
+use super::platform::check_platform;
 use super::platforms::{Platforms, reduced};
-use super::progress::TransferListener;
+use super::progress::{Event, TransferListener};
 use super::push::PushReport;
 use super::referrers::of_subject;
 use super::session::{Client, Repository};
@@ -55,6 +57,10 @@ impl Client {
                         remote.manifest(entry.digest())
                     })?;
                     remote.keep(&resolved.descriptor, resolved.bytes);
+                    let wanted = self.platform.as_deref();
+                    if let Some(warning) = remote.check(name, &resolved.descriptor, wanted)? {
+                        progress.event(&Event::Warning(&warning));
+                    }
                     resolved.descriptor
                 }
                 several => remote.some_of(name, top, bytes, several)?,
@@ -151,10 +157,34 @@ impl<'c> Remote<'c> {
             platforms.check_single(what)?;
             return Ok(top);
         };
-        let (_, bytes) = reduced(&index, bytes, platforms, what)?;
+        let (kept, bytes) = reduced(&index, bytes, platforms, what)?;
+        for child in &kept {
+            if let Some(wanted) = platforms.asked_for(&index, child) {
+                self.check(what, child, Some(wanted))?;
+            }
+        }
         let entry = descriptor(media_type, sha256(&bytes), bytes.len() as u64);
         self.keep(&entry, bytes);
         Ok(entry)
+    }
+
+    /// Holds what an image says of itself against a platform; may give a warning.
+    fn check(
+        &self,
+        name: &str,
+        entry: &Descriptor,
+        wanted: Option<&str>,
+    ) -> Result<Option<String>, RegistryError> {
+        let bytes = self.manifest(entry.digest())?;
+        let claimed = entry.media_type().to_string();
+        let Document::Manifest(manifest) = Document::parse_any(&bytes, Some(&claimed), name)?.1
+        else {
+            return Ok(None);
+        };
+        let config = manifest.config();
+        let what = format!("the configuration of {name}");
+        let bytes = whole_config(config, what, || open(&self.repository, config))?;
+        check_platform(name, wanted, &bytes)
     }
 
     /// A manifest; of an index also those that it lists.
