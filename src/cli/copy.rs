@@ -141,7 +141,7 @@ fn between(
     options: ClientOptions,
 ) -> Result<u8, CommandError> {
     let store = context.open_store()?;
-    let scratch = store.scratch("copy")?;
+    let _in_use = store.lock_shared()?;
     let console = Console::new(&context.printer);
     let client = Client::new(options)?;
     let (report, referrers) = client.copy(
@@ -151,7 +151,7 @@ fn between(
         CopyOptions {
             platforms,
             referrers: args.referrers,
-            directory: scratch.path(),
+            store: &store,
         },
         &Transfers::new(&console),
     )?;

@@ -256,6 +256,14 @@ impl RegistryError {
         }
     }
 
+    /// The error of a stream: what a registry did is the registry's, the rest is this machine's.
+    pub(super) fn of_stream(error: io::Error, doing: String) -> Self {
+        match error.downcast::<Self>() {
+            Ok(inner) => inner,
+            Err(source) => Self::Local { doing, source },
+        }
+    }
+
     /// Whether the registry, the network or a login is to blame (exit code 5), not the local machine.
     pub fn is_remote(&self) -> bool {
         !matches!(

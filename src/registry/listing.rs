@@ -92,10 +92,7 @@ pub(super) fn whole_config<R: Read>(
     open()?
         .take(MAX_METADATA + 1)
         .read_to_end(&mut bytes)
-        .map_err(|source| RegistryError::Local {
-            doing: format!("reading {what}"),
-            source,
-        })?;
+        .map_err(|error| RegistryError::of_stream(error, format!("reading {what}")))?;
     let found = sha256(&bytes);
     if found == *config.digest() {
         return Ok(bytes);
