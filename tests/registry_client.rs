@@ -440,6 +440,7 @@ fn registries_conf_blocks_and_leads_elsewhere() {
          [[registry.mirror]]\nlocation = '{address}/mirror'\n\
          [[registry]]\nlocation = 'bad.invalid'\nblocked = true\n\
          [[registry]]\nprefix = 'corp.invalid'\nlocation = '{address}/mirror'\n\
+         [[registry]]\nprefix = '*.wild.invalid'\n[[registry.mirror]]\nlocation = '{address}/mirror'\n\
          [aliases]\n'opal' = 'r.invalid/crew/opal'\n"
     );
     fs::write(&conf, text).unwrap();
@@ -451,6 +452,7 @@ fn registries_conf_blocks_and_leads_elsewhere() {
     for name in [
         "r.invalid/crew/opal:1",
         "corp.invalid/crew/opal:1",
+        "a.b.wild.invalid/crew/opal:1",
         "opal:1",
     ] {
         let (code, words) = run(&["pull", name]);
@@ -465,6 +467,14 @@ fn registries_conf_blocks_and_leads_elsewhere() {
         assert_eq!(code, 4, "{words}");
         assert!(words.contains("registries.conf blocks it"), "{words}");
     }
+    let text = "[[registry]]\nprefix = '*.wild.invalid:5000'\n";
+    fs::write(&conf, text).unwrap();
+    let (code, words) = run(&["pull", "r.invalid/x"]);
+    assert_eq!(code, 1, "{words}");
+    assert!(
+        words.contains("registries.conf") && words.contains("*.wild.invalid:5000"),
+        "{words}"
+    );
     fs::write(&conf, "[[registry]\n").unwrap();
     let (code, words) = run(&["pull", "r.invalid/x"]);
     assert_eq!(code, 1, "{words}");

@@ -224,9 +224,12 @@ impl Http {
     fn is_insecure(&self, url: &Url) -> bool {
         let authority = authority(url);
         let host = url.host_str().unwrap_or_default();
-        self.insecure
-            .iter()
-            .any(|listed| *listed == authority || *listed == host)
+        self.insecure.iter().any(|listed| {
+            let whole_domain = listed.strip_prefix('*');
+            *listed == authority
+                || *listed == host
+                || whole_domain.is_some_and(|domain| domain.len() > 1 && host.ends_with(domain))
+        })
     }
 
     /// A wait that a server asks for and that is longer than what is left of the user's own limit is an
@@ -998,7 +1001,8 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_and_for_what_is_listed() {
-        let listed = vec!["reg.example:5000".to_owned(), "other.example".to_owned()];
+        let listed = ["reg.example:5000", "other.example", "*.wild.example", "*"];
+        let listed = listed.map(str::to_owned).to_vec();
         let http = Http::new(
             "test",
             listed,
@@ -1016,6 +1020,9 @@ mod tests {
             ("http://reg.example:5000/", true),
             ("http://reg.example/", false),
             ("http://other.example:1234/", true),
+            ("http://a.wild.example:1/", true),
+            ("http://wild.example/", false),
+            ("http://a.wild.example.com/", false),
             ("http://localhost.example/", false),
             ("http://128.0.0.1/", false),
         ] {

@@ -409,9 +409,7 @@ pub(super) struct Source<'c, 'p> {
 
 impl<'c> Source<'c, '_> {
     pub(super) fn repository(&self) -> Result<Repository<'c>, RegistryError> {
-        let place = self.place;
-        self.client
-            .repository_at(&place.registry, place.repository.clone(), self.progress)
+        self.client.repository_at(self.place, self.progress)
     }
 
     pub(super) fn place(&self) -> &Endpoint {
