@@ -701,6 +701,32 @@ fn a_dead_proxy_is_blamed() {
     assert!(!words.contains("the proxy"), "{words}");
 }
 
+#[test]
+fn a_proxy_that_refuses_is_told_with_its_status() {
+    let proxy = FakeRegistry::start(|asked| {
+        let login = asked.header("proxy-authorization").is_some();
+        Reply::new(if login { 451 } else { 407 })
+    });
+    let here = Warpdrive::new();
+    let place = here.place();
+    for (scheme, login, words) in [
+        ("http", "", "it answered 407"),
+        ("http", "captain:hunter2@", "it answered 451"),
+        ("socks5", "", "of the kind socks5"),
+    ] {
+        let proxy = format!("HTTPS_PROXY={scheme}://{login}{}", proxy.address());
+        let arguments = ["pull", "registry.invalid:5000/x", "--timeout", "20s"];
+        let output = process::output(&mut here.command_in(&place, &[&proxy], &arguments));
+        let text = process::words(&output);
+        assert_eq!(output.status.code(), Some(5), "{text}");
+        assert!(
+            text.contains(words) && text.contains("NO_PROXY") && !text.contains("hunter2"),
+            "{text}"
+        );
+        assert!(!text.contains("unsuccessful"), "{text}");
+    }
+}
+
 /// `--timeout` ends the whole command.
 #[test]
 fn the_users_own_limit_ends_a_pull() {

@@ -241,6 +241,9 @@ impl RegistryError {
             Self::Status { status: 404, .. } => {
                 Some("check the repository's name; some registries want it created first".into())
             }
+            Self::Status { status: 413, action, .. } if action.contains("of the manifest") => {
+                Some("the registry, or a proxy before it, limits the size of manifests: fewer layers or annotations, or fewer images in the index, make it smaller".into())
+            }
             Self::Status { status: 413, .. } => {
                 Some("the registry, or a proxy before it, limits the size of uploads, even of small chunks; `--chunk-size` sets their size".into())
             }

@@ -19,6 +19,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 pub(crate) use reqwest::{Method, Url};
 
 use super::certificates;
+use super::connect;
 use super::credential::Secret;
 use super::error::{RegistryError, Unreachable, tame};
 use super::local;
@@ -311,6 +312,14 @@ impl Http {
         }
         builder = builder.no_proxy();
         if let Some(proxy) = self.proxy(url) {
+            if let Some(scheme) = proxy.unknown_scheme() {
+                return Err(RegistryError::Url {
+                    url: proxy.shown(),
+                    problem: format!(
+                        "it is a proxy of the kind {scheme}, and warpdrive goes through proxies of HTTP only; give such a one, or leave {authority} out with NO_PROXY"
+                    ),
+                });
+            }
             let proxy = reqwest::Proxy::all(&proxy.url).map_err(|_| RegistryError::Url {
                 url: proxy.shown(),
                 problem: "it is not the address of a proxy".into(),
@@ -490,7 +499,7 @@ impl Http {
         }
         let driven = self.drive(url, builder, self.patience.idle, &counter, watch);
         let mut response = driven.map_err(|failure| match self.proxy(url) {
-            Some(proxy) => through(proxy, failure),
+            Some(proxy) => through(proxy, url, failure),
             None => failure,
         })?;
         response.patience = Some(self.patience);
@@ -680,7 +689,7 @@ fn tell(quiet: Duration, step: Duration, host: &str, progress: &dyn TransferList
 
 /// A connection that failed on the way to or at a proxy is the proxy's fault, unless the other side's
 /// certificate came through it.
-fn through(proxy: &Proxy, failure: Failure) -> Failure {
+fn through(proxy: &Proxy, url: &Url, failure: Failure) -> Failure {
     let tls = matches!(
         failure.kind,
         Unreachable::Certificate
@@ -692,11 +701,16 @@ fn through(proxy: &Proxy, failure: Failure) -> Failure {
     if tls || !failure.connecting {
         return failure;
     }
+    let said = if failure.cause.contains("tunnel") {
+        connect::refusal(proxy, url).map(|status| format!("it answered {status}"))
+    } else {
+        None
+    };
     Failure {
         cause: format!(
             "the proxy {} does not let through: {}",
             proxy.shown(),
-            failure.cause
+            said.as_ref().unwrap_or(&failure.cause)
         ),
         kind: Unreachable::Proxy,
         ..failure

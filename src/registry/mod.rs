@@ -25,6 +25,7 @@ mod caller_url;
 mod certificates;
 mod challenge;
 mod configuration;
+mod connect;
 mod credential;
 mod credentials;
 mod daemon;
