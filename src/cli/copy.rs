@@ -14,6 +14,7 @@ use super::error::CommandError;
 use super::platform::{platform, platforms};
 use super::printer::human_size;
 use super::progress::Console;
+use super::push::with_digest;
 
 /// Copy an image from one place to another
 ///
@@ -181,6 +182,6 @@ fn between(
     }
     context
         .printer
-        .result(format!("{}@{}", report.reference, report.digest));
+        .result(with_digest(&report.reference, &report.digest));
     Ok(0)
 }
