@@ -102,9 +102,8 @@ fn a_level_that_is_named_compresses_anew() {
     let registry = Registry::start();
     let here = Warpdrive::new();
     let store = Store::open(Some(&here.store())).unwrap();
-    let text: String = (0..40_000)
-        .map(|n| format!("{} ", n * 7919 % 1000))
-        .collect();
+    let words = (0..40_000).map(|n| (n * 7919 % 1000).to_string());
+    let text = words.collect::<Vec<_>>().join(" ");
     let manifest = image(&store, &[text.as_bytes()], &[]);
     store.tag("crew/opal:1", &manifest).unwrap();
     let size = |compression: &str| {

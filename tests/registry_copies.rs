@@ -245,6 +245,15 @@ fn each_fault_of_a_copy_ends_well() {
             ],
         ),
         (
+            "a cut, then a refusal of the range",
+            vec![
+                fault("/blobs/", 1, cut),
+                fault("/blobs/", ALWAYS, |asked, _| {
+                    asked.header("range").map(|_| Reply::new(403))
+                }),
+            ],
+        ),
+        (
             "a cut, then another range",
             vec![
                 fault("/blobs/", 1, cut),

@@ -141,13 +141,13 @@ impl Client {
         let credentials = Credentials::new(&options.auth_files, &variable);
         credentials.check()?;
         let configuration = Configuration::load(&variable)?;
-        Self::with(options, insecure, credentials, configuration)
+        Self::with(options, insecure, &credentials, configuration)
     }
 
     fn with(
         options: ClientOptions,
         insecure: Vec<String>,
-        credentials: Credentials,
+        credentials: &Credentials,
         configuration: Configuration,
     ) -> Result<Self, RegistryError> {
         let agent = |insecure| -> Result<Agent, RegistryError> {
@@ -677,7 +677,7 @@ mod tests {
             .unwrap();
         let options = ClientOptions::default();
         let client =
-            Client::with(options, Vec::new(), Credentials::default(), configuration).unwrap();
+            Client::with(options, Vec::new(), &Credentials::default(), configuration).unwrap();
         for (name, plain) in [
             ("r.example/dev/opal", true),
             ("r.example/prod/opal", false),

@@ -113,18 +113,18 @@ impl Stream<'_> {
         let skip = match response.status() {
             200 => self.received,
             206 if super::pull::range_start(&response) == Some(self.received) => 0,
-            206 => {
+            // What refuses a range (a CDN, say) may well give the whole.
+            status if self.received > 0 && !self.no_range => {
                 self.no_range = true;
-                return Ok(Err("it sent another range than asked for".into()));
+                let host = authority(&response.url);
+                let answer = match status {
+                    206 => "sent another range than asked for".to_owned(),
+                    416 => format!("has no bytes from {} on", self.received),
+                    _ => format!("answered {status} to the question for the rest"),
+                };
+                return Ok(Err(format!("{host} {answer}, so all is asked for")));
             }
-            416 if self.received > 0 && !self.no_range => {
-                self.no_range = true;
-                return Ok(Err(format!(
-                    "{} has no bytes from {} on, so all are asked for",
-                    authority(&response.url),
-                    self.received
-                )));
-            }
+            206 => return Ok(Err("it sent a part, though all was asked for".into())),
             _ => {
                 let name = self.repository.full_name();
                 let thing = format!("{digest} of {name}, though the manifest names it");
