@@ -42,6 +42,7 @@ mod registry_base;
 mod registry_cache;
 mod registry_client;
 mod registry_commands;
+mod registry_copies;
 mod registry_cuts;
 mod registry_fault_suite;
 mod registry_faults;

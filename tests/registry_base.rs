@@ -5,6 +5,7 @@
 use crate::support::process;
 use crate::support::registry::Registry;
 use crate::support::skopeo;
+use crate::support::stored::image_for;
 use crate::support::warpdrive::{PYTHON_311, Warpdrive, example};
 use warpdrive::oci::{descriptor, to_canonical_json};
 use warpdrive::store::Store;
@@ -119,4 +120,25 @@ fn a_base_that_moved_is_seen_when_it_is_asked_for() {
     assert_eq!((code, base), (Some(0), moved), "{words}");
     assert!(words.contains("is not known"), "{words}");
     assert_eq!(build("always").0, Some(5));
+}
+
+/// Said as an error, and not as a warning before it; nothing but the configuration is fetched.
+#[test]
+fn a_builder_of_another_machine_is_refused_once() {
+    let registry = Registry::start();
+    let local = Warpdrive::new();
+    let store = Store::open(Some(&local.store())).unwrap();
+    let other = image_for(&store, "linux/s390x", &[b"x"], &[]);
+    store.tag("crew/other:1", &other).unwrap();
+    let builder = registry.reference("crew/other:1");
+    local.run(&["push", "crew/other:1", &builder]);
+    let here = Warpdrive::new();
+    let source = example("flask");
+    let path = source.to_str().unwrap();
+    let arguments = ["image", "opal", "--path", path, "--builder", &builder];
+    let output = here.output(&arguments);
+    let words = process::words(&output);
+    assert!(!output.status.success(), "{words}");
+    assert!(words.contains("is for linux/s390x"), "{words}");
+    assert_eq!(words.matches("linux/s390x").count(), 1, "{words}");
 }

@@ -440,6 +440,7 @@ fn registries_conf_blocks_and_leads_elsewhere() {
          [[registry.mirror]]\nlocation = '{address}/mirror'\n\
          [[registry]]\nlocation = 'bad.invalid'\nblocked = true\n\
          [[registry]]\nprefix = 'corp.invalid'\nlocation = '{address}/mirror'\n\
+         [[registry]]\nprefix = '*.wild.invalid'\n[[registry.mirror]]\nlocation = '{address}/mirror'\n\
          [aliases]\n'opal' = 'r.invalid/crew/opal'\n"
     );
     fs::write(&conf, text).unwrap();
@@ -451,6 +452,7 @@ fn registries_conf_blocks_and_leads_elsewhere() {
     for name in [
         "r.invalid/crew/opal:1",
         "corp.invalid/crew/opal:1",
+        "a.b.wild.invalid/crew/opal:1",
         "opal:1",
     ] {
         let (code, words) = run(&["pull", name]);
@@ -465,6 +467,14 @@ fn registries_conf_blocks_and_leads_elsewhere() {
         assert_eq!(code, 4, "{words}");
         assert!(words.contains("registries.conf blocks it"), "{words}");
     }
+    let text = "[[registry]]\nprefix = '*.wild.invalid:5000'\n";
+    fs::write(&conf, text).unwrap();
+    let (code, words) = run(&["pull", "r.invalid/x"]);
+    assert_eq!(code, 1, "{words}");
+    assert!(
+        words.contains("registries.conf") && words.contains("*.wild.invalid:5000"),
+        "{words}"
+    );
     fs::write(&conf, "[[registry]\n").unwrap();
     let (code, words) = run(&["pull", "r.invalid/x"]);
     assert_eq!(code, 1, "{words}");
@@ -689,6 +699,32 @@ fn a_dead_proxy_is_blamed() {
     let (code, words) = run(&[&proxy, "NO_PROXY=registry.invalid:5000"]);
     assert_eq!(code, 5, "{words}");
     assert!(!words.contains("the proxy"), "{words}");
+}
+
+#[test]
+fn a_proxy_that_refuses_is_told_with_its_status() {
+    let proxy = FakeRegistry::start(|asked| {
+        let login = asked.header("proxy-authorization").is_some();
+        Reply::new(if login { 451 } else { 407 })
+    });
+    let here = Warpdrive::new();
+    let place = here.place();
+    for (scheme, login, words) in [
+        ("http", "", "it answered 407"),
+        ("http", "captain:hunter2@", "it answered 451"),
+        ("socks5", "", "of the kind socks5"),
+    ] {
+        let proxy = format!("HTTPS_PROXY={scheme}://{login}{}", proxy.address());
+        let arguments = ["pull", "registry.invalid:5000/x", "--timeout", "20s"];
+        let output = process::output(&mut here.command_in(&place, &[&proxy], &arguments));
+        let text = process::words(&output);
+        assert_eq!(output.status.code(), Some(5), "{text}");
+        assert!(
+            text.contains(words) && text.contains("NO_PROXY") && !text.contains("hunter2"),
+            "{text}"
+        );
+        assert!(!text.contains("unsuccessful"), "{text}");
+    }
 }
 
 /// `--timeout` ends the whole command.

@@ -67,6 +67,58 @@ fn push_and_pull() {
     );
 }
 
+/// What was pushed before another place refused is told, and a name that has its digest has it once.
+#[test]
+fn several_places_of_which_one_refuses() {
+    let registry = Registry::start();
+    let (here, manifest) = with_image();
+    let refuses = FakeRegistry::start(|asked| match asked.target.as_str() {
+        "/v2/" => Reply::new(200),
+        _ => Reply::new(403),
+    });
+    let (one, two) = (registry.reference("one:1"), registry.reference("two:1"));
+    let three = format!("{}/three:1", refuses.address());
+    let arguments = ["push", "crew/opal:1", &one, &two, &three, "--json"];
+    let (code, out, err) = said(&mut here.command(&arguments));
+    assert_eq!(code, 5, "{err}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert!(told["error"]["message"].is_string(), "{told}");
+    let pushed: Vec<&Value> = told["pushed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|report| &report["reference"])
+        .collect();
+    assert_eq!(pushed, [&json!(one), &json!(two)]);
+
+    let by_digest = registry.reference(&format!("three@{}", manifest.digest()));
+    let (from, to) = (format!("docker://{one}"), format!("docker://{by_digest}"));
+    assert_eq!(here.run(&["copy", &from, &to]), format!("{by_digest}\n"));
+}
+
+/// A level that is named is that of all layers afterwards.
+#[test]
+fn a_level_that_is_named_compresses_anew() {
+    let registry = Registry::start();
+    let here = Warpdrive::new();
+    let store = Store::open(Some(&here.store())).unwrap();
+    let words = (0..40_000).map(|n| (n * 7919 % 1000).to_string());
+    let text = words.collect::<Vec<_>>().join(" ");
+    let manifest = image(&store, &[text.as_bytes()], &[]);
+    store.tag("crew/opal:1", &manifest).unwrap();
+    let size = |compression: &str| {
+        let name = registry.reference("crew/opal:1");
+        let arguments = ["push", "crew/opal:1", &name, "--compression", compression];
+        here.run(&arguments);
+        let shown = here.run(&["inspect", &format!("docker://{name}"), "--raw=manifest"]);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        shown["layers"][0]["size"].as_u64().unwrap()
+    };
+    let before = store.image_at(&manifest).unwrap().manifest.layers()[0].size();
+    assert_eq!(size("gzip"), before, "gzip layers stay as they are");
+    assert!(size("gzip:12") < before);
+}
+
 /// Layers of a registry are read as they come, and kept nowhere.
 #[test]
 fn the_audit_reads_a_registry_without_storing() {

@@ -741,3 +741,114 @@ fn files_are_downloaded_and_verified() {
     );
     assert!(client().fetch_text(&at("/simple/uv/"), "*/*", 3).is_err());
 }
+
+/// A list that leads back to itself has no end, and one that is cut off looks as if it were whole.
+#[test]
+fn a_list_without_an_end_is_an_error() {
+    let subject = sha256(b"x");
+    let loops = FakeRegistry::start(|asked| {
+        let (path, _) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
+        let next = format!("<{path}?last=b>; rel=\"next\"");
+        let reply = Reply::new(200).header("link", next);
+        if path.ends_with("/tags/list") {
+            reply.body(r#"{"tags": ["a", "b"]}"#)
+        } else if path.contains("/referrers/") {
+            reply.body(r#"{"schemaVersion": 2, "manifests": []}"#)
+        } else {
+            Reply::new(200)
+        }
+    });
+    let grows = FakeRegistry::start(|asked| {
+        let Some((path, query)) = asked.target.split_once('?') else {
+            return Reply::new(200);
+        };
+        let at: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+        Reply::new(200)
+            .header("link", format!("<{path}?n={}>; rel=next", at + 1))
+            .body(r#"{"tags": []}"#)
+    });
+    for (registry, most, words) in [(&loops, 3, "read before"), (&grows, 1001, "1000 pages")] {
+        let error = client().tags(&name(registry), &Silent).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("the list of tags of") && text.contains(words),
+            "{text}"
+        );
+        assert!(error.is_remote());
+        assert!(registry.asked().len() <= most + 1, "{words}");
+    }
+    let error = client()
+        .referrers(&name(&loops), &subject, &Silent)
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("what refers to") && text.contains("read before"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_page_instead_of_a_manifest_is_told_by_its_title() {
+    for (body, title) in [
+        (
+            "\n<!doctype html><title>Sign in &amp; go on</title>",
+            "`Sign in & go on`",
+        ),
+        ("<html></html>", "a page of HTML"),
+    ] {
+        let registry = FakeRegistry::start(move |asked| match asked.target.as_str() {
+            "/v2/" => Reply::new(200),
+            _ => Reply::new(200)
+                .header("content-type", "text/html")
+                .body(body),
+        });
+        let text = client()
+            .resolve(&name(&registry), &Silent)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains(title) && text.contains(registry.address()) && !text.contains("JSON"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_cdns_own_words_are_told() {
+    let good = image(bytes(1000));
+    let served = good.clone();
+    let registry = FakeRegistry::start(move |asked| {
+        if asked.target == served.layer_path() {
+            return Reply::new(404).body(
+                "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>R&amp;D has no such key</Message></Error>",
+            );
+        }
+        served.serve(asked)
+    });
+    let (_dir, store) = store();
+    let error = client().pull(&name(&registry), &store, &Silent);
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("R&D has no such key (NoSuchKey)"), "{text}");
+}
+
+/// The size of pieces has nothing to do with manifests.
+#[test]
+fn a_manifest_that_is_too_large_has_its_own_hint() {
+    let good = image(bytes(1000));
+    let (_dir, store) = store();
+    let manifest = good.put(&store);
+    let registry = FakeRegistry::start(|asked| {
+        if asked.target.contains("/manifests/") {
+            return Reply::new(413);
+        }
+        Reply::new(200)
+    });
+    let error = client()
+        .push(&manifest, &store, &name(&registry), &Silent)
+        .unwrap_err();
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("manifests") && !hint.contains("--chunk-size"),
+        "{error}: {hint}"
+    );
+}

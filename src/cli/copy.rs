@@ -14,6 +14,7 @@ use super::error::CommandError;
 use super::platform::{platform, platforms};
 use super::printer::human_size;
 use super::progress::Console;
+use super::push::with_digest;
 
 /// Copy an image from one place to another
 ///
@@ -141,7 +142,7 @@ fn between(
     options: ClientOptions,
 ) -> Result<u8, CommandError> {
     let store = context.open_store()?;
-    let scratch = store.scratch("copy")?;
+    let _in_use = store.lock_shared()?;
     let console = Console::new(&context.printer);
     let client = Client::new(options)?;
     let (report, referrers) = client.copy(
@@ -151,7 +152,7 @@ fn between(
         CopyOptions {
             platforms,
             referrers: args.referrers,
-            directory: scratch.path(),
+            store: &store,
         },
         &Transfers::new(&console),
     )?;
@@ -181,6 +182,6 @@ fn between(
     }
     context
         .printer
-        .result(format!("{}@{}", report.reference, report.digest));
+        .result(with_digest(&report.reference, &report.digest));
     Ok(0)
 }

@@ -63,6 +63,8 @@ pub(super) struct CommandError {
     pub(super) status: Option<i32>,
     /// The failing program's last lines of output.
     pub(super) tail: Vec<String>,
+    /// What was done before it failed, for `--json`.
+    pub(super) done: Option<(&'static str, serde_json::Value)>,
 }
 
 impl CommandError {
@@ -76,6 +78,7 @@ impl CommandError {
             more_hints: Vec::new(),
             status: None,
             tail: Vec::new(),
+            done: None,
         }
     }
 
@@ -165,12 +168,16 @@ impl CommandError {
                 // In all quoted text, a URL is shown without its login.
                 without_logins(&lines.join(indent)).into_owned()
             };
-            printer.json(&json!({"error": {
+            let mut value = json!({"error": {
                 "code": self.code,
                 "message": join(&self.message, &causes, "\n  "),
                 "hint": self.hint.as_ref().map(|hint| join(hint, &self.more_hints, "\n      ")),
                 "status": self.status,
-            }}));
+            }});
+            if let Some((name, done)) = &self.done {
+                value[*name] = done.clone();
+            }
+            printer.json(&value);
         }
         let word = printer.paint("1;31", "error");
         printer.paragraph(&format!("{word}: "), &self.message, 2);

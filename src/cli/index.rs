@@ -72,11 +72,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         .map(|text| text.strip_prefix("docker://").unwrap_or(text).parse())
         .collect::<Result<_, _>>()?;
     let store = context.open_store()?;
-    let scratch = store.scratch("index")?;
+    let _in_use = store.lock_shared()?;
     let console = Console::new(&context.printer);
     let client = Client::new(args.registry.options())?;
     let listener = Transfers::new(&console);
-    let report = client.create_index(&name, &sources, scratch.path(), &listener)?;
+    let report = client.create_index(&name, &sources, &store, &listener)?;
     if args.json {
         context.printer.json(&json!({
             "reference": report.pushed.reference,

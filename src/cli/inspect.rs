@@ -277,6 +277,10 @@ fn remote(
         ));
     };
     let config_bytes = client.config(&reference, &manifest, &listener)?;
+    // Where none is asked for, an image of any platform may be looked at.
+    if let Some(platform) = &args.platform {
+        registry::check_platform(name, Some(platform), &config_bytes)?;
+    }
     let config = ImageConfig::from_bytes(&config_bytes, "the configuration")?;
     let image = Image {
         descriptor: resolved.descriptor,

@@ -1,11 +1,11 @@
 //! `OS/ARCH[/VARIANT]` on the command line.
 
-use crate::registry::Platforms;
+use crate::registry::{Platforms, in_words_of_oci};
 
 pub(super) fn platform(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split('/').collect();
     if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
-        Ok(text.to_owned())
+        Ok(in_words_of_oci(text))
     } else {
         Err("not a platform of the form OS/ARCH[/VARIANT]".into())
     }

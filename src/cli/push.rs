@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
@@ -65,9 +66,10 @@ pub(super) struct Args {
     /// may be given more than once
     #[arg(long, value_name = "NAME=FILE")]
     result: Vec<ResultFile>,
-    /// Compress all layers so: gzip or zstd, with a level if need be, for example zstd:9
+    /// Compress all layers so: gzip or zstd, with a level if need be, for example zstd:9. Layers that are
+    /// compressed so already stay as they are, unless a level is named
     #[arg(long, value_name = "NAME[:LEVEL]")]
-    compression: Option<Compression>,
+    compression: Option<Wanted>,
     /// Media types of the manifest: oci or docker [default: as it is]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -83,6 +85,25 @@ pub(super) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What `--compression` asks for.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    compression: Compression,
+    /// A level is named, which layers that are compressed so already need not have.
+    anew: bool,
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self {
+            compression: text.parse()?,
+            anew: text.contains(':'),
+        })
+    }
 }
 
 fn chunk_size(text: &str) -> Result<u64, String> {
@@ -163,7 +184,8 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
         pipeline::share_wheels(&store, &request, &image, base, wheels, &console)?;
     }
     let shape = Shape {
-        compression: args.compression,
+        compression: args.compression.map(|wanted| wanted.compression),
+        anew: args.compression.is_some_and(|wanted| wanted.anew),
         format: args.format,
     };
     let shaped = match (&args.from, &on_base) {
@@ -181,7 +203,15 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
     })?;
     let mut reports = Vec::new();
     for target in &targets {
-        let report = client.push(&shaped, blobs, target, &listener)?;
+        let report = client
+            .push(&shaped, blobs, target, &listener)
+            .map_err(|error| {
+                let mut error = CommandError::from(error);
+                if !reports.is_empty() {
+                    error.done = Some(("pushed", json!(reports)));
+                }
+                error
+            })?;
         if !args.json {
             tell(&report, context);
         }
@@ -245,6 +275,15 @@ fn layout(
     Ok(imported.descriptor)
 }
 
+/// The name of what was pushed, with its digest, which it may have already.
+pub(super) fn with_digest(name: &str, digest: &str) -> String {
+    if name.contains('@') {
+        name.to_owned()
+    } else {
+        format!("{name}@{digest}")
+    }
+}
+
 pub(super) fn tell(report: &PushReport, context: &Context) {
     context.printer.progress(format!(
         "{} blobs sent ({}), {} mounted, {} there already",
@@ -254,9 +293,5 @@ pub(super) fn tell(report: &PushReport, context: &Context) {
         report.existing
     ));
     let name = &report.reference;
-    context.printer.result(if name.contains('@') {
-        name.clone()
-    } else {
-        format!("{name}@{}", report.digest)
-    });
+    context.printer.result(with_digest(name, &report.digest));
 }

@@ -13,7 +13,7 @@ use crate::layer::Budget;
 use crate::oci::{Digest, Reference, this_architecture};
 use crate::pod::BaseFile;
 use crate::progress::Progress;
-use crate::registry::{Client, ClientOptions};
+use crate::registry::{Client, ClientOptions, RegistryError, this_platform};
 use crate::rootfs;
 use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
@@ -509,8 +509,22 @@ pub(super) fn pull(
         .parse()
         .map_err(|error| BuilderError::Reference { error })?;
     progress.step(&format!("---> Pulling {}", parsed.canonical()));
-    let client = Client::new(ClientOptions::default())?;
-    let descriptor = client.pull(&parsed, store, &Transfers::new(progress))?;
+    // Said once, and before its layers are fetched.
+    let client = Client::new(ClientOptions {
+        platform: Some(this_platform()),
+        ..ClientOptions::default()
+    })?;
+    let descriptor = match client.pull(&parsed, store, &Transfers::new(progress)) {
+        Err(RegistryError::OtherPlatform { found, wanted, .. }) => {
+            return Err(BuilderError::WrongPlatform {
+                reference: reference.to_owned(),
+                found,
+                wanted,
+            }
+            .into());
+        }
+        pulled => pulled?,
+    };
     store.tag(reference, &descriptor)?;
     Ok(store.image_at(&descriptor)?)
 }

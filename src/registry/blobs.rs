@@ -85,9 +85,13 @@ impl BlobError {
                 expected: expected.to_string(),
                 found,
             },
-            Self::Other(source) => RegistryError::Store {
-                doing: doing.to_owned(),
-                source,
+            // The place was itself a registry, which has its own words.
+            Self::Other(source) => match source.downcast::<RegistryError>() {
+                Ok(inner) => *inner,
+                Err(source) => RegistryError::Store {
+                    doing: doing.to_owned(),
+                    source,
+                },
             },
         }
     }

@@ -94,6 +94,8 @@ pub(crate) struct Endpoint {
     pub repository: String,
     /// Not the registry of the name, but one that has copies.
     pub is_mirror: bool,
+    /// It may be spoken to without TLS or with any certificate.
+    pub insecure: bool,
 }
 
 impl Configuration {
@@ -138,6 +140,25 @@ impl Configuration {
                 .filter(|prefix| !prefix.is_empty())
                 .or_else(|| written.location.clone())
                 .ok_or_else(|| bad("a [[registry]] has neither prefix nor location".into()))?;
+            if let Some(domain) = prefix.strip_prefix("*.")
+                && (domain.is_empty() || domain.contains(['/', ':', '@', '*']))
+            {
+                return Err(bad(format!(
+                    "a [[registry]] has prefix = \"{}\", and after `*.` there can be a domain only, without port and path",
+                    tame(&prefix, 100)
+                )));
+            }
+            for mirror in &written.mirror {
+                if let Some(when) = mirror.when.as_deref()
+                    && !["", "all", "digest-only", "tag-only"].contains(&when)
+                {
+                    return Err(bad(format!(
+                        "the mirror `{}` has pull-from-mirror = \"{}\", which is not all, digest-only or tag-only",
+                        tame(&mirror.location, 100),
+                        tame(when, 50)
+                    )));
+                }
+            }
             if prefix.starts_with("*.") && written.location.is_some() {
                 return Err(bad(format!(
                     "the registry `{}` has a location, which a prefix with `*.` cannot have",
@@ -170,7 +191,8 @@ impl Configuration {
         Ok(())
     }
 
-    /// Hosts that may be spoken to without TLS or with any certificate.
+    /// Hosts that may be spoken to without TLS or with any certificate by those who have an [`Endpoint`]
+    /// that says so. `*.example.com` stands for all hosts of a domain.
     pub(crate) fn insecure_hosts(&self) -> impl Iterator<Item = String> {
         let host = |location: &str| location.split('/').next().unwrap_or_default().to_owned();
         let mut hosts = Vec::new();
@@ -184,12 +206,25 @@ impl Configuration {
         hosts.into_iter()
     }
 
+    /// A registry itself, no repository of it.
+    pub(crate) fn registry(&self, host: &str) -> Endpoint {
+        let insecure = self
+            .entry(host, host)
+            .is_some_and(|(_, entry)| entry.insecure);
+        Endpoint {
+            registry: host.to_owned(),
+            repository: String::new(),
+            is_mirror: false,
+            insecure,
+        }
+    }
+
     /// Where a name leads to, for what is written there: never a mirror.
     pub(crate) fn place(&self, reference: &Reference) -> Result<Endpoint, RegistryError> {
         let full = format!("{}/{}", reference.registry(), reference.repository());
         let whole = whole(&full, reference);
         let Some((rest, entry)) = self.entry(&whole, &full) else {
-            return split(&full, false);
+            return split(&full, false, false);
         };
         if entry.blocked {
             return Err(RegistryError::Blocked {
@@ -198,8 +233,8 @@ impl Configuration {
             });
         }
         match &entry.location {
-            Some(location) => split(&format!("{location}{rest}"), false),
-            None => split(&full, false),
+            Some(location) => split(&format!("{location}{rest}"), false, entry.insecure),
+            None => split(&full, false, entry.insecure),
         }
     }
 
@@ -220,7 +255,8 @@ impl Configuration {
                         _ => by_digest || !entry.mirrors_by_digest_only,
                     };
                     if fits {
-                        places.push(split(&format!("{}{rest}", mirror.location), true)?);
+                        let full = format!("{}{rest}", mirror.location);
+                        places.push(split(&full, true, mirror.insecure)?);
                     }
                 }
             }
@@ -273,7 +309,13 @@ impl Configuration {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '@']))
         });
         let (prefix, entry) = fitting.max_by_key(|(prefix, _)| prefix.len())?;
-        Some((full.get(prefix.len()..).unwrap_or_default(), entry))
+        // With a wildcard, a mirror's location stands for the whole host.
+        let length = if prefix.starts_with('*') {
+            full.find('/').unwrap_or(full.len())
+        } else {
+            prefix.len()
+        };
+        Some((full.get(length..).unwrap_or_default(), entry))
     }
 }
 
@@ -292,7 +334,7 @@ fn whole(full: &str, reference: &Reference) -> String {
     format!("{full}{tag}{digest}")
 }
 
-fn split(full: &str, is_mirror: bool) -> Result<Endpoint, RegistryError> {
+fn split(full: &str, is_mirror: bool, insecure: bool) -> Result<Endpoint, RegistryError> {
     let bad = || RegistryError::Url {
         url: tame(full, 200),
         problem: "registries.conf makes this of the name, and it is not a repository of a registry"
@@ -316,6 +358,7 @@ fn split(full: &str, is_mirror: bool) -> Result<Endpoint, RegistryError> {
         registry: registry.to_owned(),
         repository: repository.to_owned(),
         is_mirror,
+        insecure,
     })
 }
 
@@ -390,6 +433,14 @@ mod tests {
         [[registry]]
         prefix = "*.evil.example"
         blocked = true
+        [[registry]]
+        prefix = "*.wild.example"
+        insecure = true
+        [[registry.mirror]]
+        location = "mirror.example:5000/wild"
+        [[registry]]
+        prefix = "shared.example/dev"
+        insecure = true
     "#;
 
     fn configuration(text: &str) -> Configuration {
@@ -429,6 +480,13 @@ mod tests {
             ),
             ("corp.example/team/opal", vec!["inner.example:5000/t/opal"]),
             ("corp.example/teams/opal", vec!["corp.example/teams/opal"]),
+            (
+                "a.b.wild.example/team/opal",
+                vec![
+                    "mirror.example:5000/wild/team/opal (mirror)",
+                    "a.b.wild.example/team/opal",
+                ],
+            ),
             ("fedora:41", vec!["registry.fedoraproject.org/fedora"]),
             (
                 "opal:1",
@@ -453,7 +511,44 @@ mod tests {
         assert_eq!(found.place(&other).unwrap().registry, "good.example");
         let mut hosts: Vec<_> = found.insecure_hosts().collect();
         hosts.sort();
-        assert_eq!(hosts, ["inner.example:5000", "mirror.example:5000"]);
+        assert_eq!(
+            hosts,
+            [
+                "*.wild.example",
+                "inner.example:5000",
+                "mirror.example:5000",
+                "shared.example"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_insecure_is_said_of_an_endpoint() {
+        let found = configuration(TEXT);
+        for (name, expected) in [
+            ("docker.io/library/python", vec![true, false, false]),
+            ("corp.example/team/opal", vec![true]),
+            ("corp.example/opal", vec![false]),
+            ("shared.example/dev/opal", vec![true]),
+            ("shared.example/development/opal", vec![false]),
+            ("shared.example/prod/opal", vec![false]),
+            ("a.wild.example/opal", vec![false, true]),
+        ] {
+            let name = match name {
+                "docker.io/library/python" => format!("{name}@sha256:{}", "a".repeat(64)),
+                name => name.to_owned(),
+            };
+            let places = found.sources(&name.parse().unwrap()).unwrap();
+            let insecure: Vec<bool> = places.iter().map(|place| place.insecure).collect();
+            assert_eq!(insecure, expected, "{name}");
+        }
+        for (host, insecure) in [
+            ("shared.example", false),
+            ("a.wild.example", true),
+            ("wild.example", false),
+        ] {
+            assert_eq!(found.registry(host).insecure, insecure, "{host}");
+        }
     }
 
     #[test]
@@ -483,6 +578,18 @@ mod tests {
             (
                 "[[registry]]\nprefix = '*.x.example'\nlocation = 'y'",
                 "cannot have",
+            ),
+            (
+                "[[registry]]\nprefix = '*.x.example:5000'",
+                "prefix = \"*.x.example:5000\"",
+            ),
+            (
+                "[[registry]]\nprefix = '*.x.example/team'",
+                "prefix = \"*.x.example/team\"",
+            ),
+            (
+                "[[registry]]\nprefix = 'x'\n[[registry.mirror]]\nlocation = 'm'\npull-from-mirror = 'digests'",
+                "pull-from-mirror = \"digests\"",
             ),
         ] {
             let mut found = Configuration::default();

@@ -36,11 +36,11 @@ pub(super) fn detail(response: &mut Response<'_>) -> Detail {
 
 fn words(bytes: &[u8]) -> Detail {
     let Ok(errors) = serde_json::from_slice::<Errors>(bytes) else {
-        // Plain text helps; of a proxy's HTML page, the title does.
+        // Plain text helps; of a proxy's HTML page, the title does, and of S3's XML the message.
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim();
         return Detail(if text.starts_with('<') {
-            title(text)
+            of_markup(text)
         } else {
             tame(text, 200)
         });
@@ -63,17 +63,54 @@ fn words(bytes: &[u8]) -> Detail {
     Detail(parts.join("; "))
 }
 
-/// What a page calls itself.
-fn title(page: &str) -> String {
+/// What a page calls itself where something else was expected; `None`: it is no page.
+pub(super) fn page(bytes: &[u8]) -> Option<String> {
+    let begin = &bytes[..bytes.len().min(64 * 1024)];
+    let text = String::from_utf8_lossy(begin);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    text.starts_with('<').then(|| of_markup(text))
+}
+
+/// The title of a page, or the message and the code of an error of S3, whose way others have, too.
+fn of_markup(text: &str) -> String {
+    let title = element(text, "title");
+    if !title.is_empty() {
+        return title;
+    }
+    match (element(text, "message"), element(text, "code")) {
+        (message, code) if message.is_empty() || code.is_empty() => message + &code,
+        (message, code) => format!("{message} ({code})"),
+    }
+}
+
+/// The text of the first element of a name.
+fn element(page: &str, name: &str) -> String {
     // Letters of ASCII alone change, so that places stay the same.
     let lower = page.to_ascii_lowercase();
-    let found = lower.find("<title").and_then(|begin| {
+    let begins =
+        |at: &usize| lower[at + 1 + name.len()..].starts_with(['>', ' ', '\t', '\n', '\r']);
+    let open = format!("<{name}");
+    let first = lower.match_indices(&open).map(|(at, _)| at).find(begins);
+    let found = first.and_then(|begin| {
         let begin = begin + lower[begin..].find('>')? + 1;
-        let end = begin + lower[begin..].find("</title")?;
+        let end = begin + lower[begin..].find(&format!("</{name}"))?;
         page.get(begin..end)
     });
     let words: Vec<&str> = found.unwrap_or_default().split_whitespace().collect();
-    tame(&words.join(" "), 200)
+    let mut text = words.join(" ");
+    // The last one, or it would make new ones.
+    for (entity, meant) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        ("&apos;", "'"),
+        ("&nbsp;", " "),
+        ("&amp;", "&"),
+    ] {
+        text = text.replace(entity, meant);
+    }
+    tame(&text, 200)
 }
 
 #[cfg(test)]
@@ -96,6 +133,16 @@ mod tests {
             ),
             ("<title>never ends", ""),
             ("<title", ""),
+            (
+                "<titles>no</titles><title>R&amp;D &lt;b&gt;</title>",
+                "R&D <b>",
+            ),
+            ("<title>&amp;lt;</title>", "&lt;"),
+            (
+                "<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+                "Request has expired (AccessDenied)",
+            ),
+            ("<Error><Code>SlowDown</Code></Error>", "SlowDown"),
             ("404 page not found\n", "404 page not found"),
             ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
             ("", ""),

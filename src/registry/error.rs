@@ -245,6 +245,9 @@ impl RegistryError {
             Self::Status { status: 404, .. } => {
                 Some("check the repository's name; some registries want it created first".into())
             }
+            Self::Status { status: 413, action, .. } if action.contains("of the manifest") => {
+                Some("the registry, or a proxy before it, limits the size of manifests: fewer layers or annotations, or fewer images in the index, make it smaller".into())
+            }
             Self::Status { status: 413, .. } => {
                 Some("the registry, or a proxy before it, limits the size of uploads, even of small chunks; `--chunk-size` sets their size".into())
             }
@@ -263,6 +266,14 @@ impl RegistryError {
                 "check that Docker runs and that DOCKER_HOST names its socket (unix:///path)".into(),
             ),
             _ => None,
+        }
+    }
+
+    /// The error of a stream: what a registry did is the registry's, the rest is this machine's.
+    pub(super) fn of_stream(error: io::Error, doing: String) -> Self {
+        match error.downcast::<Self>() {
+            Ok(inner) => inner,
+            Err(source) => Self::Local { doing, source },
         }
     }
 

@@ -19,6 +19,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 pub(crate) use reqwest::{Method, Url};
 
 use super::certificates;
+use super::connect;
 use super::credential::Secret;
 use super::error::{RegistryError, Unreachable, tame};
 use super::local;
@@ -224,9 +225,12 @@ impl Http {
     fn is_insecure(&self, url: &Url) -> bool {
         let authority = authority(url);
         let host = url.host_str().unwrap_or_default();
-        self.insecure
-            .iter()
-            .any(|listed| *listed == authority || *listed == host)
+        self.insecure.iter().any(|listed| {
+            let whole_domain = listed.strip_prefix('*');
+            *listed == authority
+                || *listed == host
+                || whole_domain.is_some_and(|domain| domain.len() > 1 && host.ends_with(domain))
+        })
     }
 
     /// A wait that a server asks for and that is longer than what is left of the user's own limit is an
@@ -308,6 +312,14 @@ impl Http {
         }
         builder = builder.no_proxy();
         if let Some(proxy) = self.proxy(url) {
+            if let Some(scheme) = proxy.unknown_scheme() {
+                return Err(RegistryError::Url {
+                    url: proxy.shown(),
+                    problem: format!(
+                        "it is a proxy of the kind {scheme}, and warpdrive goes through proxies of HTTP only; give such a one, or leave {authority} out with NO_PROXY"
+                    ),
+                });
+            }
             let proxy = reqwest::Proxy::all(&proxy.url).map_err(|_| RegistryError::Url {
                 url: proxy.shown(),
                 problem: "it is not the address of a proxy".into(),
@@ -487,7 +499,7 @@ impl Http {
         }
         let driven = self.drive(url, builder, self.patience.idle, &counter, watch);
         let mut response = driven.map_err(|failure| match self.proxy(url) {
-            Some(proxy) => through(proxy, failure),
+            Some(proxy) => through(proxy, url, failure),
             None => failure,
         })?;
         response.patience = Some(self.patience);
@@ -677,7 +689,7 @@ fn tell(quiet: Duration, step: Duration, host: &str, progress: &dyn TransferList
 
 /// A connection that failed on the way to or at a proxy is the proxy's fault, unless the other side's
 /// certificate came through it.
-fn through(proxy: &Proxy, failure: Failure) -> Failure {
+fn through(proxy: &Proxy, url: &Url, failure: Failure) -> Failure {
     let tls = matches!(
         failure.kind,
         Unreachable::Certificate
@@ -689,11 +701,16 @@ fn through(proxy: &Proxy, failure: Failure) -> Failure {
     if tls || !failure.connecting {
         return failure;
     }
+    let said = if failure.cause.contains("tunnel") {
+        connect::refusal(proxy, url).map(|status| format!("it answered {status}"))
+    } else {
+        None
+    };
     Failure {
         cause: format!(
             "the proxy {} does not let through: {}",
             proxy.shown(),
-            failure.cause
+            said.as_ref().unwrap_or(&failure.cause)
         ),
         kind: Unreachable::Proxy,
         ..failure
@@ -998,7 +1015,8 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_and_for_what_is_listed() {
-        let listed = vec!["reg.example:5000".to_owned(), "other.example".to_owned()];
+        let listed = ["reg.example:5000", "other.example", "*.wild.example", "*"];
+        let listed = listed.map(str::to_owned).to_vec();
         let http = Http::new(
             "test",
             listed,
@@ -1016,6 +1034,9 @@ mod tests {
             ("http://reg.example:5000/", true),
             ("http://reg.example/", false),
             ("http://other.example:1234/", true),
+            ("http://a.wild.example:1/", true),
+            ("http://wild.example/", false),
+            ("http://a.wild.example.com/", false),
             ("http://localhost.example/", false),
             ("http://128.0.0.1/", false),
         ] {

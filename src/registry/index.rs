@@ -1,22 +1,19 @@
 //! An index of images that are in registries already: what is in another repository of the same registry is
 //! mounted, what is in the same one stays where it is, and only what is in another registry is sent.
 
-use std::path::Path;
-
 use serde_json::{Map, Value, json};
 
 use super::error::{RegistryError, tame};
-use super::listing::whole_config;
 use super::manifest::{Document, by_digest};
 use super::platform::Platform;
 use super::progress::{Event, TransferListener};
 use super::push::PushReport;
 use super::remote::Remote;
 use super::session::Client;
-use super::stream::open;
 use crate::oci::{
     Descriptor, ImageManifest, Reference, descriptor, docker, from_json, sha256, to_canonical_json,
 };
+use crate::store::Store;
 
 /// More would not be read by all registries: an index has to be small.
 const MAX_ENTRIES: usize = 1000;
@@ -37,13 +34,13 @@ impl Client {
         &self,
         target: &Reference,
         sources: &[Reference],
-        directory: &Path,
+        store: &Store,
         progress: &dyn TransferListener,
     ) -> Result<IndexReport, RegistryError> {
         let mut making = Making {
             client: self,
             target,
-            directory,
+            store,
             progress,
             manifests: Vec::new(),
             pushed: PushReport {
@@ -65,7 +62,7 @@ impl Client {
 struct Making<'a> {
     client: &'a Client,
     target: &'a Reference,
-    directory: &'a Path,
+    store: &'a Store,
     progress: &'a dyn TransferListener,
     manifests: Vec<Value>,
     pushed: PushReport,
@@ -76,9 +73,9 @@ impl Making<'_> {
     fn add(&mut self, source: &Reference) -> Result<(), RegistryError> {
         let (client, target) = (self.client, self.target);
         let found = client.first_of(source, self.progress, &mut |place| {
-            let remote = Remote::new(place.repository()?, self.directory);
+            let remote = Remote::new(place.repository()?, self.store, self.progress);
             let name = source.as_given();
-            let (top, bytes) = remote.top(name, source.tag_or_digest(), self.progress)?;
+            let (top, bytes) = remote.top(name, source.tag_or_digest())?;
             let claimed = top.media_type().to_string();
             let (_, document) = Document::parse_any(&bytes, Some(&claimed), name)?;
             let entries = match document {
@@ -227,9 +224,7 @@ fn platform(
     manifest: &ImageManifest,
     what: &str,
 ) -> Result<Option<Value>, RegistryError> {
-    let entry = manifest.config();
-    let of = format!("the configuration of {what}");
-    let bytes = whole_config(entry, of, || open(&remote.repository, entry))?;
+    let bytes = remote.config(manifest, what)?;
     if Platform::of_config(&bytes).is_none() {
         return Ok(None);
     }

@@ -1,6 +1,7 @@
 //! What a registry can be asked about a repository without fetching an image: its tags, page by page
 //! (distribution-spec, "Listing Tags"), and an image's configuration.
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use serde::Deserialize;
@@ -11,9 +12,9 @@ use super::progress::TransferListener;
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, ImageManifest, MAX_METADATA, Reference, from_json, sha256};
 
-/// A list longer than this is not read to its end.
-pub(super) const MAX_PAGES: usize = 1000;
-pub(super) const MAX_ENTRIES: usize = 200_000;
+/// A list longer than this is not read.
+const MAX_PAGES: usize = 1000;
+const MAX_ENTRIES: usize = 200_000;
 
 #[derive(Deserialize)]
 struct Tags {
@@ -32,9 +33,10 @@ impl Client {
             let repository = source.repository()?;
             let thing = format!("repository {}", repository.name);
             let mut tags: Vec<String> = Vec::new();
+            let what = format!("the list of tags of {}", repository.full_name());
+            let mut pages = Pages::new(what);
             let mut next = Some(repository.url("tags/list?n=1000")?);
-            for _ in 0..MAX_PAGES {
-                let Some(url) = next else { break };
+            while let Some(url) = next {
                 let mut response = ask(
                     &repository,
                     HttpRequest::get(url),
@@ -44,7 +46,7 @@ impl Client {
                 if response.status() != 200 {
                     return Err(repository.refusal(response, "the list of tags", Some(&thing)));
                 }
-                next = following(&repository, &response)?;
+                next = pages.following(&repository, &response)?;
                 let bytes = whole(&repository, &mut response, "the list of tags", progress)?;
                 let page: Tags = from_json(&bytes, "the list of tags").map_err(|error| {
                     RegistryError::Manifest {
@@ -53,9 +55,7 @@ impl Client {
                     }
                 })?;
                 tags.extend(page.tags.unwrap_or_default());
-                if tags.len() > MAX_ENTRIES {
-                    break;
-                }
+                pages.check_length(tags.len())?;
             }
             tags.sort();
             tags.dedup();
@@ -92,10 +92,7 @@ pub(super) fn whole_config<R: Read>(
     open()?
         .take(MAX_METADATA + 1)
         .read_to_end(&mut bytes)
-        .map_err(|source| RegistryError::Local {
-            doing: format!("reading {what}"),
-            source,
-        })?;
+        .map_err(|error| RegistryError::of_stream(error, format!("reading {what}")))?;
     let found = sha256(&bytes);
     if found == *config.digest() {
         return Ok(bytes);
@@ -135,8 +132,63 @@ pub(super) fn whole(
         })
 }
 
+/// The pages of a list that have been read: a list that leads back to itself has no end, and one that is cut
+/// off looks as if it were whole.
+pub(super) struct Pages {
+    /// Of what they are, for errors.
+    what: String,
+    known: HashSet<Url>,
+}
+
+impl Pages {
+    pub(super) fn new(what: String) -> Self {
+        Self {
+            what,
+            known: HashSet::new(),
+        }
+    }
+
+    fn wrong(&self, problem: String) -> RegistryError {
+        RegistryError::Manifest {
+            what: self.what.clone(),
+            problem,
+        }
+    }
+
+    /// The page that comes after an answer's.
+    pub(super) fn following(
+        &mut self,
+        repository: &Repository<'_>,
+        response: &Response<'_>,
+    ) -> Result<Option<Url>, RegistryError> {
+        self.known.insert(response.url.clone());
+        let next = following(repository, response)?;
+        if let Some(next) = &next {
+            if self.known.contains(next) {
+                let problem = format!(
+                    "{} gives a page as the next one that was read before",
+                    repository.host()
+                );
+                return Err(self.wrong(problem));
+            }
+            if self.known.len() >= MAX_PAGES {
+                return Err(self.wrong(format!("it has more than {MAX_PAGES} pages")));
+            }
+        }
+        Ok(next)
+    }
+
+    /// Refuses a list that is too long.
+    pub(super) fn check_length(&self, length: usize) -> Result<(), RegistryError> {
+        if length > MAX_ENTRIES {
+            return Err(self.wrong(format!("it has more than {MAX_ENTRIES} entries")));
+        }
+        Ok(())
+    }
+}
+
 /// The next page: `Link: </v2/…>; rel="next"` (RFC 8288), of the same registry.
-pub(super) fn following(
+fn following(
     repository: &Repository<'_>,
     response: &Response<'_>,
 ) -> Result<Option<Url>, RegistryError> {

@@ -34,7 +34,8 @@ impl Client {
         password: &str,
         progress: &dyn TransferListener,
     ) -> Result<bool, RegistryError> {
-        let repository = self.repository_at(registry, String::new(), progress)?;
+        let place = self.configuration.registry(registry);
+        let repository = self.repository_at(&place, progress)?;
         repository.verify(user, &Secret::new(password), progress)
     }
 }
@@ -48,7 +49,7 @@ impl super::session::Repository<'_> {
     ) -> Result<bool, RegistryError> {
         let (host, base, auth) = self.parts();
         let purpose = Purpose {
-            agent: &self.client.agent,
+            agent: self.agent(),
             host,
             base,
             repository: "",

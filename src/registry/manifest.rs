@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::configuration::Endpoint;
+use super::detail::page;
 use super::error::{RegistryError, Unreachable, tame};
 use super::http::{HttpRequest, Method, Response};
 use super::platform::{choose, this_platform};
@@ -409,9 +410,7 @@ pub(super) struct Source<'c, 'p> {
 
 impl<'c> Source<'c, '_> {
     pub(super) fn repository(&self) -> Result<Repository<'c>, RegistryError> {
-        let place = self.place;
-        self.client
-            .repository_at(&place.registry, place.repository.clone(), self.progress)
+        self.client.repository_at(self.place, self.progress)
     }
 
     pub(super) fn place(&self) -> &Endpoint {
@@ -506,6 +505,19 @@ fn verified(
         .bytes(MAX_METADATA, progress)
         .map_err(|failure| repository.lost(failure))?
         .ok_or_else(|| too_large(name))?;
+    if let Some(page) = page(&bytes) {
+        let title = match page.as_str() {
+            "" => String::new(),
+            title => format!(", `{title}`"),
+        };
+        return Err(RegistryError::Manifest {
+            what: format!("the manifest of {name}"),
+            problem: format!(
+                "{} sent a page of HTML or XML instead of it{title}; a proxy or a login page may stand before the registry",
+                super::http::authority(&response.url)
+            ),
+        });
+    }
     let digest = sha256(&bytes);
     let told = response.header("docker-content-digest").map(str::to_owned);
     let wanted: Option<Digest> = expected

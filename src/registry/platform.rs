@@ -32,8 +32,27 @@ impl std::fmt::Display for Platform {
     }
 }
 
+/// The names that `uname -m` has for architectures, and OCI has others for.
+const OTHER_NAMES: [(&str, &str); 3] = [
+    ("x86_64", "amd64"),
+    ("x86-64", "amd64"),
+    ("aarch64", "arm64"),
+];
+
+/// `OS/ARCH[/VARIANT]` in the words of OCI: `linux/x86_64` is `linux/amd64`.
+pub fn in_words_of_oci(text: &str) -> String {
+    let mut parts: Vec<&str> = text.split('/').collect();
+    if let Some(architecture) = parts.get_mut(1)
+        && let Some((_, own)) = OTHER_NAMES.iter().find(|(other, _)| other == architecture)
+    {
+        *architecture = own;
+    }
+    parts.join("/")
+}
+
 impl Platform {
     pub(crate) fn read(text: &str) -> Self {
+        let text = in_words_of_oci(text);
         let mut parts = text.splitn(3, '/').map(str::to_owned);
         Self {
             os: parts.next().unwrap_or_default(),
@@ -81,10 +100,28 @@ impl Platform {
     }
 }
 
-/// The platform that an image's configuration names, where the image does not run on this one.
-pub fn other_platform(wanted: &str, config: &[u8]) -> Option<String> {
-    let found = Platform::of_config(config)?;
-    (!Platform::read(wanted).runs(&found)).then(|| found.to_string())
+/// Holds what an image says of itself in its configuration against the platform that was asked for: an
+/// index, or whoever made it, may say something else. Where none was asked for, gives a warning if it does
+/// not run on this machine. `what` names the image.
+pub fn check_platform(
+    what: &str,
+    wanted: Option<&str>,
+    config: &[u8],
+) -> Result<Option<String>, RegistryError> {
+    let this = this_platform();
+    let found = Platform::of_config(config)
+        .filter(|found| !Platform::read(wanted.unwrap_or(&this)).runs(found));
+    match (found, wanted) {
+        (None, _) => Ok(None),
+        (Some(found), Some(wanted)) => Err(RegistryError::OtherPlatform {
+            what: what.to_owned(),
+            wanted: wanted.to_owned(),
+            found: found.to_string(),
+        }),
+        (Some(found), None) => Ok(Some(format!(
+            "{what} is for {found}, and this machine is {this}: it will not run here"
+        ))),
+    }
 }
 
 /// Chooses the entry of an index for a platform (`OS/ARCH[/VARIANT]`).
@@ -175,6 +212,9 @@ mod tests {
             ("linux/arm64", 5),
             ("linux/arm64/v8", 5),
             ("linux/arm64/v9", 5),
+            ("linux/x86_64", 3),
+            ("linux/x86_64/v3", 2),
+            ("linux/aarch64", 5),
         ] {
             let found = choose(&list, platform, "x").unwrap();
             assert_eq!(found.size(), place, "{platform}");

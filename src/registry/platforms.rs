@@ -27,6 +27,17 @@ impl Default for Platforms {
 }
 
 impl Platforms {
+    /// The platform for which an image of an index was chosen, where several are named.
+    pub fn asked_for(&self, index: &ImageIndex, entry: &Descriptor) -> Option<&str> {
+        let Self::Several(platforms) = self else {
+            return None;
+        };
+        let platforms = platforms.iter().map(String::as_str);
+        platforms.into_iter().find(|platform| {
+            choose(index, platform, "").is_ok_and(|chosen| chosen.digest() == entry.digest())
+        })
+    }
+
     /// An image that is in no index is not what was asked for where several platforms are named.
     pub fn check_single(&self, what: &str) -> Result<(), RegistryError> {
         let Self::Several(platforms) = self else {

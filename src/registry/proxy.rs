@@ -25,6 +25,15 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
+    /// The scheme, where it is not one of HTTP.
+    pub(crate) fn unknown_scheme(&self) -> Option<String> {
+        let (scheme, _) = self.url.split_once("://")?;
+        let known = ["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known));
+        (!known).then(|| super::error::tame(scheme, 20))
+    }
+
     /// For messages: without a login.
     pub(crate) fn shown(&self) -> String {
         let address = self.url.rsplit('@').next().unwrap_or_default();

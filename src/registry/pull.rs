@@ -12,7 +12,7 @@ use super::error::RegistryError;
 use super::http::{HttpRequest, Response, TELL_EVERY, authority};
 use super::manifest::{Document, Resolved, Source, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
-use super::platform::{Platform, this_platform};
+use super::platform::check_platform;
 use super::progress::{Direction, Event, Transfer, TransferListener};
 use super::range;
 use super::retry::Tries;
@@ -114,28 +114,11 @@ impl Client {
         reference: &Reference,
         progress: &dyn TransferListener,
     ) -> Result<(), RegistryError> {
-        let config = manifest.config();
-        let what = format!("the configuration of {reference}");
-        let bytes = blobs
-            .read(config.digest(), MAX_METADATA)
-            .map_err(|error| error.into_error(&what, "reading a configuration", config.digest()))?;
-        let Some(found) = Platform::of_config(&bytes) else {
-            return Ok(());
-        };
-        let wanted = self.platform.clone().unwrap_or_else(this_platform);
-        if Platform::read(&wanted).runs(&found) {
-            return Ok(());
+        let bytes = config_of(manifest, blobs, reference.as_given())?;
+        let warning = check_platform(reference.as_given(), self.platform.as_deref(), &bytes)?;
+        if let Some(warning) = warning {
+            progress.event(&Event::Warning(&warning));
         }
-        if self.platform.is_some() {
-            return Err(RegistryError::OtherPlatform {
-                what: reference.as_given().to_owned(),
-                wanted,
-                found: found.to_string(),
-            });
-        }
-        progress.event(&Event::Warning(&format!(
-            "{reference} is for {found}, and this machine is {wanted}: it will not run here"
-        )));
         Ok(())
     }
 
@@ -214,6 +197,19 @@ pub(super) fn wanted_of<'m>(
         }
     }
     Ok(wanted)
+}
+
+/// The configuration of an image that is among the blobs already.
+pub(super) fn config_of(
+    manifest: &ImageManifest,
+    blobs: &dyn Blobs,
+    name: &str,
+) -> Result<Vec<u8>, RegistryError> {
+    let config = manifest.config();
+    let what = format!("the configuration of {name}");
+    blobs
+        .read(config.digest(), MAX_METADATA)
+        .map_err(|error| error.into_error(&what, "reading a configuration", config.digest()))
 }
 
 /// Puts a manifest's bytes among the blobs.

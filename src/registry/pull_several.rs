@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use super::blobs::Blobs;
 use super::error::RegistryError;
 use super::manifest::{Document, MAX_DEPTH, Source, fetch};
+use super::platform::check_platform;
 use super::platforms::{Platforms, reduced};
 use super::progress::TransferListener;
-use super::pull::{keep, wanted_of};
+use super::pull::{config_of, keep, wanted_of};
 use super::session::Client;
 use crate::oci::{Descriptor, Reference, descriptor, sha256};
 
@@ -32,7 +33,7 @@ impl Client {
                 blobs,
                 progress,
             };
-            several.tree(reference.tag_or_digest(), None, platforms, 0)
+            several.tree(reference.tag_or_digest(), None, (platforms, None), 0)
         })
     }
 }
@@ -50,7 +51,7 @@ impl Several<'_> {
         &self,
         tag_or_digest: &str,
         expected: Option<&Descriptor>,
-        platforms: &Platforms,
+        (platforms, asked): (&Platforms, Option<&str>),
         depth: usize,
     ) -> Result<Descriptor, RegistryError> {
         let (name, progress) = (self.name, self.progress);
@@ -65,6 +66,12 @@ impl Several<'_> {
                     platforms.check_single(&what)?;
                 }
                 let wanted = wanted_of(&manifest, &what)?;
+                if asked.is_some() {
+                    self.client
+                        .fetch_missing(self.source, &wanted[..1], self.blobs, progress)?;
+                    let config = config_of(&manifest, self.blobs, name)?;
+                    check_platform(name, asked, &config)?;
+                }
                 self.client
                     .fetch_missing(self.source, &wanted, self.blobs, progress)?;
                 bytes
@@ -80,8 +87,9 @@ impl Several<'_> {
                 let mut done = HashSet::new();
                 for child in kept.iter().filter(|child| done.insert(child.digest())) {
                     let digest = child.digest().as_ref();
+                    let asked = platforms.asked_for(&index, child);
                     // What lies in an index that was chosen is taken as it is.
-                    self.tree(digest, Some(child), &Platforms::All, depth + 1)?;
+                    self.tree(digest, Some(child), (&Platforms::All, asked), depth + 1)?;
                 }
                 bytes
             }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::{RegistryError, tame};
 use super::http::{HttpRequest, Response};
-use super::listing::{MAX_ENTRIES, MAX_PAGES, ask, following, whole};
+use super::listing::{Pages, ask, whole};
 use super::progress::TransferListener;
 use super::session::{Client, Repository};
 use crate::oci::{
@@ -137,19 +137,17 @@ fn by_the_registry(
     let action = action(subject);
     let mut found = Vec::new();
     let mut next = Some(repository.url(&format!("referrers/{subject}"))?);
-    for _ in 0..MAX_PAGES {
-        let Some(url) = next else { break };
+    let mut pages = Pages::new(format!("{action} in {}", repository.full_name()));
+    while let Some(url) = next {
         let mut response = ask(repository, HttpRequest::get(url), &action, progress)?;
         match response.status() {
             200 => {}
             404 | 405 if found.is_empty() => return Ok(None),
             _ => return Err(repository.refusal(response, &action, None)),
         }
-        next = following(repository, &response)?;
+        next = pages.following(repository, &response)?;
         found.extend(entries(repository, &mut response, &action, progress)?);
-        if found.len() > MAX_ENTRIES {
-            break;
-        }
+        pages.check_length(found.len())?;
     }
     Ok(Some(found))
 }

@@ -1,24 +1,27 @@
-//! From one registry to another, without keeping anything: what the other does not have passes through a
-//! file without a name, and on one registry it is mounted, so that no byte moves.
+//! From one registry to another: what the other does not have passes through the store's directory of
+//! downloads, where it stays only if the copy is broken off, and on one registry it is mounted, so that no
+//! byte moves.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::blobs::{BlobError, BlobSink, Blobs, Incoming};
 use super::error::RegistryError;
+use super::listing::whole_config;
 use super::manifest::{Document, by_digest, fetch};
+use super::platform::check_platform;
 use super::platforms::{Platforms, reduced};
-use super::progress::TransferListener;
+use super::progress::{Event, TransferListener};
 use super::push::PushReport;
 use super::referrers::of_subject;
 use super::session::{Client, Repository};
 use super::stream::open;
 use crate::oci::{
-    Descriptor, Digest, MAX_METADATA, Reference, Sha256Writer, descriptor, parse_digest, sha256,
+    Descriptor, Digest, ImageManifest, MAX_METADATA, Reference, descriptor, parse_digest, sha256,
 };
+use crate::store::{PartialBlob, Store};
 
 /// How a copy is made.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +30,9 @@ pub struct CopyOptions<'a> {
     pub platforms: &'a Platforms,
     /// What refers to the image as well.
     pub referrers: bool,
-    /// For blobs on their way.
-    pub directory: &'a Path,
+    /// Blobs on their way lie here until the other registry has them, and how far they have come is kept, so
+    /// that another process goes on.
+    pub store: &'a Store,
 }
 
 /// More manifests that refer to an image, or to what refers to it, are not copied.
@@ -46,15 +50,19 @@ impl Client {
         progress: &dyn TransferListener,
     ) -> Result<(PushReport, usize), RegistryError> {
         self.first_of(source, progress, &mut |place| {
-            let remote = Remote::new(place.repository()?, options.directory);
+            let remote = Remote::new(place.repository()?, options.store, progress);
             let name = source.as_given();
-            let (top, bytes) = remote.top(name, source.tag_or_digest(), progress)?;
+            let (top, bytes) = remote.top(name, source.tag_or_digest())?;
             let entry = match options.platforms {
                 Platforms::One(_) => {
                     let resolved = self.descend(name, top, bytes, &mut |entry| {
                         remote.manifest(entry.digest())
                     })?;
                     remote.keep(&resolved.descriptor, resolved.bytes);
+                    let wanted = self.platform.as_deref();
+                    if let Some(warning) = remote.check(name, &resolved.descriptor, wanted)? {
+                        progress.event(&Event::Warning(&warning));
+                    }
                     resolved.descriptor
                 }
                 several => remote.some_of(name, top, bytes, several)?,
@@ -109,17 +117,23 @@ impl Client {
 /// The blobs of a repository of a registry.
 pub(super) struct Remote<'c> {
     pub(super) repository: Repository<'c>,
-    directory: PathBuf,
+    store: &'c Store,
+    progress: &'c dyn TransferListener,
     manifests: Mutex<HashMap<Digest, Vec<u8>>>,
     /// What manifests say of their blobs.
     sizes: Mutex<HashMap<Digest, Descriptor>>,
 }
 
 impl<'c> Remote<'c> {
-    pub(super) fn new(repository: Repository<'c>, directory: &Path) -> Self {
+    pub(super) fn new(
+        repository: Repository<'c>,
+        store: &'c Store,
+        progress: &'c dyn TransferListener,
+    ) -> Self {
         Self {
             repository,
-            directory: directory.to_owned(),
+            store,
+            progress,
             manifests: Mutex::default(),
             sizes: Mutex::default(),
         }
@@ -130,9 +144,8 @@ impl<'c> Remote<'c> {
         &self,
         name: &str,
         tag_or_digest: &str,
-        progress: &dyn TransferListener,
     ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
-        let (top, bytes) = fetch(&self.repository, name, tag_or_digest, None, progress)?;
+        let (top, bytes) = fetch(&self.repository, name, tag_or_digest, None, self.progress)?;
         self.keep(&top, bytes.clone());
         Ok((top, bytes))
     }
@@ -151,10 +164,80 @@ impl<'c> Remote<'c> {
             platforms.check_single(what)?;
             return Ok(top);
         };
-        let (_, bytes) = reduced(&index, bytes, platforms, what)?;
+        let (kept, bytes) = reduced(&index, bytes, platforms, what)?;
+        for child in &kept {
+            if let Some(wanted) = platforms.asked_for(&index, child) {
+                self.check(what, child, Some(wanted))?;
+            }
+        }
         let entry = descriptor(media_type, sha256(&bytes), bytes.len() as u64);
         self.keep(&entry, bytes);
         Ok(entry)
+    }
+
+    /// Holds what an image says of itself against a platform; may give a warning.
+    fn check(
+        &self,
+        name: &str,
+        entry: &Descriptor,
+        wanted: Option<&str>,
+    ) -> Result<Option<String>, RegistryError> {
+        let bytes = self.manifest(entry.digest())?;
+        let claimed = entry.media_type().to_string();
+        let Document::Manifest(manifest) = Document::parse_any(&bytes, Some(&claimed), name)?.1
+        else {
+            return Ok(None);
+        };
+        let bytes = self.config(&manifest, name)?;
+        check_platform(name, wanted, &bytes)
+    }
+
+    pub(super) fn config(
+        &self,
+        manifest: &ImageManifest,
+        name: &str,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let config = manifest.config();
+        let what = format!("the configuration of {name}");
+        whole_config(config, what, || {
+            open(&self.repository, config, 0, self.progress)
+        })
+    }
+
+    fn what(&self, blob: &Descriptor) -> String {
+        format!("{} of {}", blob.digest(), self.repository.full_name())
+    }
+
+    /// Fetches a blob, or what is not here of it. An error says whether it was of several pieces.
+    fn fetched(
+        &self,
+        mut into: PartialBlob,
+        blob: &Descriptor,
+    ) -> Result<File, (RegistryError, bool)> {
+        let what = self.what(blob);
+        let doing = || format!("keeping {what} on its way");
+        let whole = |error| (error, false);
+        let mut from =
+            open(&self.repository, blob, into.received(), self.progress).map_err(whole)?;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            let count = from
+                .read(&mut buffer)
+                .map_err(|error| whole(RegistryError::of_stream(error, doing())))?;
+            if count == 0 {
+                break;
+            }
+            into.write_all(&buffer[..count]).map_err(|source| {
+                whole(RegistryError::Local {
+                    doing: doing(),
+                    source,
+                })
+            })?;
+        }
+        into.whole(blob.digest()).map_err(|error| {
+            let error = BlobError::from(error).into_error(&what, &doing(), blob.digest());
+            (error, from.is_pieced())
+        })
     }
 
     /// A manifest; of an index also those that it lists.
@@ -202,7 +285,7 @@ impl<'c> Remote<'c> {
             &name,
             digest.as_ref(),
             None,
-            &super::progress::Silent,
+            self.progress,
         )?;
         self.keep(&found, bytes.clone());
         Ok(bytes)
@@ -228,23 +311,29 @@ impl Blobs for Remote<'_> {
         let Some(blob) = blob else {
             return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
         };
-        let mut from = open(&self.repository, &blob).map_err(other)?;
-        let mut into = Sha256Writer::new(tempfile::tempfile_in(&self.directory)?);
-        let mut buffer = vec![0; 128 * 1024];
+        let mut told = false;
+        let mut again = true;
         loop {
-            let count = from.read(&mut buffer)?;
-            if count == 0 {
-                break;
+            let mut waiting = || {
+                if !told {
+                    told = true;
+                    let text = format!("waiting for another process that fetches {digest}");
+                    self.progress.event(&Event::Warning(&text));
+                }
+                let left = self.repository.client.agent.http.left();
+                !left.is_some_and(|left| left.is_zero())
+            };
+            let Some(partial) = self.store.partial_blob(&blob, &mut waiting)? else {
+                let damaged = |error| BlobError::Other(Box::new(error));
+                self.store.verify_blob(&blob).map_err(damaged)?;
+                return Ok(self.store.open_blob(digest)?);
+            };
+            match self.fetched(partial, &blob) {
+                // Pieces may come from different bytes: once more, from the start.
+                Err((RegistryError::Digest { .. }, true)) if again => again = false,
+                outcome => return outcome.map_err(|(error, _)| other(error)),
             }
-            into.write_all(&buffer[..count])?;
         }
-        let (file, found, _) = into.finish();
-        if found != *digest {
-            return Err(BlobError::Digest {
-                found: found.to_string(),
-            });
-        }
-        Ok(file)
     }
 
     fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError> {
@@ -267,11 +356,25 @@ impl Blobs for Remote<'_> {
         Err(std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem).into())
     }
 
-    fn repositories(&self, _blob: &Digest, registry: &str) -> Vec<String> {
+    fn upload_place(&self, key: &str) -> Option<String> {
+        Blobs::upload_place(self.store, key)
+    }
+
+    fn note_upload(&self, key: &str, place: Option<&str>) {
+        Blobs::note_upload(self.store, key, place);
+    }
+
+    fn repositories(&self, blob: &Digest, registry: &str) -> Vec<String> {
+        let mut known = Vec::new();
         if registry == self.repository.host() {
-            vec![self.repository.name.clone()]
-        } else {
-            Vec::new()
+            known.push(self.repository.name.clone());
         }
+        known.extend(self.store.repositories(blob, registry));
+        known
+    }
+
+    fn note_repository(&self, blob: &Digest, registry: &str, repository: &str) {
+        self.store.note_repository(blob, registry, repository);
+        self.store.forget_download(blob);
     }
 }

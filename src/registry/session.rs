@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::agent::Agent;
 use super::auth::{Auth, Purpose};
 use super::certificates;
-use super::configuration::Configuration;
+use super::configuration::{Configuration, Endpoint};
 use super::credentials::Credentials;
 use super::detail::detail;
 use super::error::{Denied, RegistryError, Unreachable, tame};
@@ -85,11 +85,14 @@ impl Default for ClientOptions {
 /// Speaks to registries. Synchronous; several threads may use one client.
 pub struct Client {
     pub(super) agent: Agent,
+    /// The same for what `registries.conf` calls insecure; `None` where it does not say so of anything.
+    lenient: Option<Agent>,
     pub(super) jobs: Option<usize>,
     pub(super) chunk_size: Option<u64>,
     pub(super) platform: Option<String>,
     pub(super) configuration: Configuration,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// By name, and whether they may be spoken to without TLS.
+    hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
 }
 
 /// A registry that has been spoken to.
@@ -97,6 +100,8 @@ struct Host {
     /// As in names: `docker.io`.
     name: String,
     base: Url,
+    /// It may be spoken to without TLS or with any certificate.
+    insecure: bool,
     auth: Auth,
     /// The largest piece of a blob that it has taken so far after it had refused a larger one; 0 when
     /// it takes blobs whole.
@@ -106,10 +111,11 @@ struct Host {
 }
 
 impl Host {
-    fn new(name: &str, base: Url) -> Self {
+    fn new(name: &str, base: Url, insecure: bool) -> Self {
         Self {
             name: name.to_owned(),
             base,
+            insecure,
             auth: Auth::default(),
             chunk: AtomicU64::new(0),
             pieces: AtomicBool::new(false),
@@ -118,8 +124,8 @@ impl Host {
 }
 
 impl Client {
-    pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
-        let mut insecure = options.insecure_registries;
+    pub fn new(mut options: ClientOptions) -> Result<Self, RegistryError> {
+        let mut insecure = std::mem::take(&mut options.insecure_registries);
         if let Ok(listed) = std::env::var("WARPDRIVE_INSECURE_REGISTRIES") {
             let listed = listed
                 .split(',')
@@ -135,23 +141,40 @@ impl Client {
         let credentials = Credentials::new(&options.auth_files, &variable);
         credentials.check()?;
         let configuration = Configuration::load(&variable)?;
-        insecure.extend(configuration.insecure_hosts());
-        Ok(Self {
-            agent: Agent {
+        Self::with(options, insecure, &credentials, configuration)
+    }
+
+    fn with(
+        options: ClientOptions,
+        insecure: Vec<String>,
+        credentials: &Credentials,
+        configuration: Configuration,
+    ) -> Result<Self, RegistryError> {
+        let agent = |insecure| -> Result<Agent, RegistryError> {
+            Ok(Agent {
                 http: Http::new(
                     concat!("warpdrive/", env!("CARGO_PKG_VERSION")),
                     insecure,
                     Certificates {
-                        dirs: options.certificate_dirs,
-                        authorities: options.authorities,
+                        dirs: options.certificate_dirs.clone(),
+                        authorities: options.authorities.clone(),
                     },
                     Proxies::new(&|name| std::env::var(name).ok()),
                     options.patience,
                     options.limit,
                 )?,
-                credentials,
+                credentials: credentials.clone(),
                 retry: options.retry,
-            },
+            })
+        };
+        let more: Vec<String> = configuration.insecure_hosts().collect();
+        let lenient = match more.as_slice() {
+            [] => None,
+            _ => Some(agent(insecure.iter().cloned().chain(more).collect())?),
+        };
+        Ok(Self {
+            agent: agent(insecure)?,
+            lenient,
             jobs: options.jobs.map(|jobs| jobs.clamp(1, MAX_JOBS)),
             chunk_size: options.chunk_size,
             platform: options.platform,
@@ -160,10 +183,19 @@ impl Client {
         })
     }
 
+    /// Who speaks to a registry that may, or may not, be spoken to without TLS.
+    fn agent(&self, insecure: bool) -> &Agent {
+        self.lenient
+            .as_ref()
+            .filter(|_| insecure)
+            .unwrap_or(&self.agent)
+    }
+
     #[cfg(test)]
     fn for_tests() -> Self {
         Self {
             agent: Agent::for_tests(),
+            lenient: None,
             jobs: Some(1),
             chunk_size: None,
             platform: None,
@@ -179,33 +211,39 @@ impl Client {
         progress: &dyn TransferListener,
     ) -> Result<Repository<'_>, RegistryError> {
         let place = self.configuration.place(reference)?;
-        self.repository_at(&place.registry, place.repository, progress)
+        self.repository_at(&place, progress)
     }
 
     /// A repository of a registry.
     pub(super) fn repository_at(
         &self,
-        registry: &str,
-        repository: String,
+        place: &Endpoint,
         progress: &dyn TransferListener,
     ) -> Result<Repository<'_>, RegistryError> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = if let Some(host) = hosts.get(registry) {
+        let key = (place.registry.clone(), place.insecure);
+        let host = if let Some(host) = hosts.get(&key) {
             Arc::clone(host)
         } else {
-            let host = Arc::new(self.find(registry, progress)?);
-            hosts.insert(registry.to_owned(), Arc::clone(&host));
+            let host = Arc::new(self.find(&place.registry, place.insecure, progress)?);
+            hosts.insert(key, Arc::clone(&host));
             host
         };
         Ok(Repository {
             client: self,
             host,
-            name: repository,
+            name: place.repository.clone(),
         })
     }
 
     /// Finds out how a registry is reached (`GET /v2/`): https, or http where that is allowed.
-    fn find(&self, name: &str, progress: &dyn TransferListener) -> Result<Host, RegistryError> {
+    fn find(
+        &self,
+        name: &str,
+        insecure: bool,
+        progress: &dyn TransferListener,
+    ) -> Result<Host, RegistryError> {
+        let agent = self.agent(insecure);
         let address = if name == "docker.io" {
             "registry-1.docker.io"
         } else {
@@ -223,25 +261,25 @@ impl Client {
         };
         let mut base = parse("https")?;
         if is_loopback(&base)
-            && let Some(host) = self.find_plain(name, parse("http")?, &watch)?
+            && let Some(host) = self.find_plain(name, insecure, parse("http")?, &watch)?
         {
             return Ok(host);
         }
-        let plain = self.agent.http.may_be_plain(&base);
+        let plain = agent.http.may_be_plain(&base);
         let mut tries = Tries::new(&Retry {
-            attempts: self.agent.retry.attempts.min(3),
-            ..self.agent.retry
+            attempts: agent.retry.attempts.min(3),
+            ..agent.retry
         });
         let mut hurried = false;
         loop {
             let request = HttpRequest::get(join(&base, "v2/")?);
-            let failure = match self.agent.http.send(&request, None, &watch)? {
+            let failure = match agent.http.send(&request, None, &watch)? {
                 Ok(response) => {
                     let asked = retry::retry_after(response.header("retry-after"));
                     // Whatever else it answers, the next request says more.
                     let busy = matches!(response.status(), 429 | 503);
                     if busy {
-                        self.agent.http.allows(name, asked)?;
+                        agent.http.allows(name, asked)?;
                     }
                     if busy
                         && let Some(asked) = asked
@@ -252,12 +290,12 @@ impl Client {
                             reason: &format!("it answered {}", response.status()),
                             wait,
                         });
-                        pause(self.agent.at_most(wait), None);
+                        pause(agent.at_most(wait), None);
                         continue;
                     }
-                    let host = Host::new(name, base);
+                    let host = Host::new(name, base, insecure);
                     if response.status() == 401 && same_origin(&response.url, &host.base) {
-                        host.auth.learn(&self.agent, name, &host.base, &response)?;
+                        host.auth.learn(agent, name, &host.base, &response)?;
                     }
                     return Ok(host);
                 }
@@ -294,7 +332,7 @@ impl Client {
                 reason: &failure.cause,
                 wait,
             });
-            pause(self.agent.at_most(wait), None);
+            pause(agent.at_most(wait), None);
         }
     }
 
@@ -303,14 +341,15 @@ impl Client {
     fn find_plain(
         &self,
         name: &str,
+        insecure: bool,
         base: Url,
         watch: &Watch<'_>,
     ) -> Result<Option<Host>, RegistryError> {
         let request = HttpRequest::get(join(&base, "v2/")?);
-        match self.agent.http.send(&request, None, watch)? {
+        match self.agent(insecure).http.send(&request, None, watch)? {
             // One that sends everybody on to https is not it.
             Ok(response) if response.status() == 200 && same_origin(&response.url, &base) => {
-                Ok(Some(Host::new(name, base)))
+                Ok(Some(Host::new(name, base, insecure)))
             }
             _ => Ok(None),
         }
@@ -378,6 +417,11 @@ impl<'a> Call<'a> {
 }
 
 impl<'c> Repository<'c> {
+    /// Who speaks to the registry.
+    pub(super) fn agent(&self) -> &'c Agent {
+        self.client.agent(self.host.insecure)
+    }
+
     /// The registry's name.
     pub(super) fn host(&self) -> &str {
         &self.host.name
@@ -433,7 +477,7 @@ impl<'c> Repository<'c> {
 
     fn purpose<'a>(&'a self, call: &Call<'a>) -> Purpose<'a> {
         Purpose {
-            agent: &self.client.agent,
+            agent: self.agent(),
             host: &self.host.name,
             base: &self.host.base,
             repository: &self.name,
@@ -462,7 +506,7 @@ impl<'c> Repository<'c> {
         };
         let home = same_origin(&request.url, base);
         let reads = matches!(request.method, Method::GET | Method::HEAD);
-        let mut tries = Tries::new(&self.client.agent.retry);
+        let mut tries = Tries::new(&self.agent().retry);
         let (mut renewed, mut sent_on, mut hurried) = (false, false, false);
         loop {
             let authorization = if home {
@@ -471,7 +515,7 @@ impl<'c> Repository<'c> {
                 None
             };
             let value = authorization.as_ref().map(|found| &found.value);
-            let mut outcome = self.client.agent.http.send(request, value, &watch)?;
+            let mut outcome = self.agent().http.send(request, value, &watch)?;
             if let Ok(response) = &mut outcome {
                 let refused = matches!(response.status(), 401 | 403);
                 let from_home = home && same_origin(&response.url, base);
@@ -500,11 +544,7 @@ impl<'c> Repository<'c> {
                     hurried = true;
                     continue;
                 }
-                if let Some(wait) = self
-                    .client
-                    .agent
-                    .again(&mut tries, &outcome, call.progress)?
-                {
+                if let Some(wait) = self.agent().again(&mut tries, &outcome, call.progress)? {
                     pause(wait, call.stop);
                     if !call.stop.is_some_and(Stop::is_set) {
                         continue;
@@ -567,7 +607,7 @@ impl<'c> Repository<'c> {
                 let found = self
                     .host
                     .auth
-                    .login(&self.client.agent, &self.host.name, &self.name, &Silent)
+                    .login(self.agent(), &self.host.name, &self.name, &Silent)
                     .unwrap_or_default();
                 RegistryError::Unauthorized(Box::new(Denied {
                     host,
@@ -633,6 +673,32 @@ fn same_host(authority: &str, base: &Url) -> bool {
 mod tests {
     use super::*;
 
+    /// A login for the repositories of others on the same host would go over the net in the clear.
+    #[test]
+    fn an_insecure_repository_makes_no_other_one_insecure() {
+        let mut configuration = Configuration::default();
+        let text = "[[registry]]\nprefix = 'r.example/dev'\ninsecure = true\n\
+                    [[registry]]\nprefix = '*.wild.example'\ninsecure = true\n";
+        configuration
+            .add(std::path::Path::new("r.conf"), text)
+            .unwrap();
+        let options = ClientOptions::default();
+        let client =
+            Client::with(options, Vec::new(), &Credentials::default(), configuration).unwrap();
+        for (name, plain) in [
+            ("r.example/dev/opal", true),
+            ("r.example/prod/opal", false),
+            ("r.example/development", false),
+            ("a.wild.example/opal", true),
+            ("other.example/opal", false),
+        ] {
+            let place = client.configuration.place(&name.parse().unwrap()).unwrap();
+            let url = Url::parse(&format!("http://{}/", place.registry)).unwrap();
+            let agent = client.agent(place.insecure);
+            assert_eq!(agent.http.may_be_plain(&url), plain, "{name}");
+        }
+    }
+
     #[test]
     fn an_upload_stays_encrypted() {
         let client = Client::for_tests();
@@ -640,7 +706,7 @@ mod tests {
             let base = Url::parse(base).unwrap();
             let repository = Repository {
                 client: &client,
-                host: Arc::new(Host::new("registry", base.clone())),
+                host: Arc::new(Host::new("registry", base.clone(), false)),
                 name: "opal".into(),
             };
             let url = repository.location(given, &base).ok()?;

@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use super::error::RegistryError;
-use super::http::{HttpRequest, Response};
-use super::progress::{Event, Silent, TransferListener};
+use super::http::{Failure, HttpRequest, Response, authority};
+use super::progress::{Event, TransferListener};
 use super::retry::{Tries, pause};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, Reference, parse_digest};
@@ -24,47 +24,32 @@ impl Client {
             problem: error.to_string(),
         })?;
         self.first_of(reference, progress, &mut |source| {
-            let mut stream = Stream {
-                repository: source.repository()?,
-                blob: blob.clone(),
-                response: None,
-                piece: Vec::new(),
-                taken: 0,
-                received: 0,
-                tries: Tries::new(&self.agent.retry),
-                progress,
-            };
+            let mut stream = Stream::new(source.repository()?, blob, 0, progress);
             // Here, so that a mirror without it is passed by.
             if blob.size() > 0 {
-                stream.request()?;
+                // An answer of no use is asked for again by the reader.
+                let _ = stream.request()?;
             }
             Ok(stream)
         })
     }
 }
 
-/// The same of a repository that is known already.
+/// The same of a repository that is known already, from the byte `begin` on.
 pub(super) fn open<'c>(
     repository: &Repository<'c>,
     blob: &Descriptor,
-) -> Result<impl Read + Send + use<'c>, RegistryError> {
+    begin: u64,
+    progress: &'c dyn TransferListener,
+) -> Result<Stream<'c>, RegistryError> {
     parse_digest(blob.digest().as_ref()).map_err(|error| RegistryError::Manifest {
         what: repository.full_name(),
         problem: error.to_string(),
     })?;
-    Ok(Stream {
-        repository: repository.clone(),
-        blob: blob.clone(),
-        response: None,
-        piece: Vec::new(),
-        taken: 0,
-        received: 0,
-        tries: Tries::new(&repository.client.agent.retry),
-        progress: &Silent,
-    })
+    Ok(Stream::new(repository.clone(), blob, begin, progress))
 }
 
-struct Stream<'c> {
+pub(super) struct Stream<'c> {
     repository: Repository<'c>,
     blob: Descriptor,
     response: Option<Response<'c>>,
@@ -72,16 +57,52 @@ struct Stream<'c> {
     piece: Vec<u8>,
     taken: usize,
     received: u64,
+    /// It is of more than one answer.
+    pieced: bool,
+    /// The server answers no range: all is asked for, and what has come already is left out.
+    no_range: bool,
     tries: Tries,
     progress: &'c dyn TransferListener,
 }
 
+impl<'c> Stream<'c> {
+    fn new(
+        repository: Repository<'c>,
+        blob: &Descriptor,
+        begin: u64,
+        progress: &'c dyn TransferListener,
+    ) -> Self {
+        let tries = Tries::new(&repository.client.agent.retry);
+        Self {
+            repository,
+            blob: blob.clone(),
+            response: None,
+            piece: Vec::new(),
+            taken: 0,
+            received: begin,
+            pieced: begin > 0,
+            no_range: false,
+            tries,
+            progress,
+        }
+    }
+
+    /// Whether its bytes come from several answers, which may have been of different bytes.
+    pub(super) fn is_pieced(&self) -> bool {
+        self.pieced
+    }
+}
+
 impl Stream<'_> {
-    /// Asks for what is still missing. Gives how many bytes of the answer are here already.
-    fn request(&mut self) -> Result<u64, RegistryError> {
+    /// Asks for what is still missing. Gives how many bytes of the answer are here already, or why the
+    /// answer is of no use and another is asked for.
+    fn request(&mut self) -> Result<Result<u64, String>, RegistryError> {
         let digest = self.blob.digest();
         let mut request = HttpRequest::get(self.repository.url(&format!("blobs/{digest}"))?);
         if self.received > 0 {
+            self.pieced = true;
+        }
+        if self.received > 0 && !self.no_range {
             let last = self.blob.size().saturating_sub(1);
             request = request.header("range", format!("bytes={}-{last}", self.received));
         }
@@ -92,27 +113,55 @@ impl Stream<'_> {
         let skip = match response.status() {
             200 => self.received,
             206 if super::pull::range_start(&response) == Some(self.received) => 0,
+            // What refuses a range (a CDN, say) may well give the whole.
+            status if self.received > 0 && !self.no_range => {
+                self.no_range = true;
+                let host = authority(&response.url);
+                let answer = match status {
+                    206 => "sent another range than asked for".to_owned(),
+                    416 => format!("has no bytes from {} on", self.received),
+                    _ => format!("answered {status} to the question for the rest"),
+                };
+                return Ok(Err(format!("{host} {answer}, so all is asked for")));
+            }
+            206 => return Ok(Err("it sent a part, though all was asked for".into())),
             _ => {
                 let name = self.repository.full_name();
                 let thing = format!("{digest} of {name}, though the manifest names it");
                 return Err(self.repository.refusal(response, &action, Some(&thing)));
             }
         };
+        if response.status() == 200
+            && let Some(length) = response.content_length()
+            && length != self.blob.size()
+        {
+            return Err(self.wrong(if length > self.blob.size() {
+                "more"
+            } else {
+                "less"
+            }));
+        }
         self.response = Some(response);
-        Ok(skip)
+        Ok(Ok(skip))
     }
 
     /// Fetches the next piece; false at the end.
     fn next(&mut self) -> Result<bool, RegistryError> {
         let mut skip = 0;
         while self.received < self.blob.size() {
+            let mut reason = None;
             if self.response.is_none() {
-                skip = self.request()?;
+                match self.request()? {
+                    Ok(here) => skip = here,
+                    Err(useless) => reason = Some(useless),
+                }
             }
-            let Some(response) = &mut self.response else {
-                continue;
+            let progress = self.progress;
+            let got = match (&mut self.response, reason) {
+                (Some(response), None) => response.chunk(progress).map_err(Cut::from),
+                (_, reason) => Err(Cut::Useless(reason.unwrap_or_default())),
             };
-            let reason = match response.chunk(self.progress) {
+            let reason = match got {
                 Ok(Some(chunk)) => {
                     let bytes: &[u8] = chunk.as_ref();
                     let leave_out = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
@@ -132,7 +181,9 @@ impl Stream<'_> {
                     return Ok(true);
                 }
                 Ok(None) => "it ended too early".to_owned(),
-                Err(failure) => failure.cause,
+                Err(Cut::Useless(reason)) => reason,
+                Err(Cut::Lost(failure)) if failure.may_pass() => failure.cause,
+                Err(Cut::Lost(failure)) => return Err(self.repository.lost(failure)),
             };
             self.response = None;
             let host = self.repository.host().to_owned();
@@ -161,6 +212,19 @@ impl Stream<'_> {
                 self.blob.size()
             ),
         }
+    }
+}
+
+/// Why nothing more came of an answer.
+enum Cut {
+    /// The answer was of no use.
+    Useless(String),
+    Lost(Failure),
+}
+
+impl From<Failure> for Cut {
+    fn from(failure: Failure) -> Self {
+        Self::Lost(failure)
     }
 }
 

@@ -92,6 +92,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What was fetched of a blob has served its purpose, unless another process wants it now.
+    pub fn forget_download(&self, blob: &Digest) {
+        let directory = self.root().join("cache").join(KIND);
+        let path = directory.join(blob.digest());
+        if !path.exists() {
+            return;
+        }
+        let lock_path = directory.join(format!("{}.lock", blob.digest()));
+        if let Ok(Some(_lock)) = locks::attempt(&lock_path, Mode::Exclusive) {
+            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(&lock_path);
+        }
+    }
+}
+
 /// A writer at the end of a file; it has hashed the existing bytes.
 fn behind(mut file: File) -> io::Result<Sha256Writer<File>> {
     file.rewind()?;
@@ -123,6 +139,25 @@ impl PartialBlob {
         let (file, found, _) = writer.finish();
         if found == *expected {
             return keep(&self.store, &file, &self.path, expected);
+        }
+        let _ = fs::remove_file(&self.path);
+        Err(StoreError::Mismatch {
+            expected: expected.clone(),
+            found,
+        })
+    }
+
+    /// Verifies the bytes and gives them; they stay a download until [`Store::forget_download`]. Bytes of
+    /// another digest are thrown away.
+    pub fn whole(mut self, expected: &Digest) -> Result<File, StoreError> {
+        let failed = |error| StoreError::io("read", &self.path, error);
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => behind(File::open(&self.path).map_err(failed)?).map_err(failed)?,
+        };
+        let (file, found, _) = writer.finish();
+        if found == *expected {
+            return Ok(file);
         }
         let _ = fs::remove_file(&self.path);
         Err(StoreError::Mismatch {
@@ -227,6 +262,35 @@ mod tests {
         again.write_all(b"hello").unwrap();
         again.commit(blob.digest()).unwrap();
         store.verify_blob(&blob).unwrap();
+    }
+
+    #[test]
+    fn a_whole_download_is_given_and_stays_until_it_is_forgotten() {
+        let (_dir, store) = store();
+        let blob = blob(b"hello");
+        let mut first = begin(&store, &blob).unwrap();
+        first.write_all(b"hello").unwrap();
+        assert_eq!(
+            first
+                .whole(blob.digest())
+                .unwrap()
+                .metadata()
+                .unwrap()
+                .len(),
+            5
+        );
+        let second = begin(&store, &blob).unwrap();
+        assert_eq!(second.received(), 5);
+        // Another one has it.
+        store.forget_download(blob.digest());
+        second.whole(blob.digest()).unwrap();
+        assert_eq!(begin(&store, &blob).unwrap().received(), 5);
+        store.forget_download(blob.digest());
+        assert_eq!(begin(&store, &blob).unwrap().received(), 0);
+        let mut wrong = begin(&store, &blob).unwrap();
+        wrong.write_all(b"hellO").unwrap();
+        wrong.whole(blob.digest()).unwrap_err();
+        assert_eq!(begin(&store, &blob).unwrap().received(), 0);
     }
 
     #[test]

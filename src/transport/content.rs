@@ -13,8 +13,8 @@ use crate::oci::{
     from_json, parse_digest,
 };
 use crate::registry::{
-    Document, Event, Platforms, RegistryError, Transfer, TransferListener, choose, other_platform,
-    reduced, this_platform,
+    Document, Event, Platforms, Transfer, TransferListener, check_platform, choose, reduced,
+    this_platform,
 };
 use crate::store::Store;
 
@@ -208,13 +208,13 @@ pub(super) fn tree(
     if let Platforms::One(platform) = &wanted.platforms {
         let (found, bytes, manifest) = one(layout, entry, platform.as_deref())?;
         if let Some(platform) = platform {
-            check_platform(platform, &config(layout, &manifest)?, layout.path())?;
+            check(platform, &config(layout, &manifest)?, layout.path())?;
         }
         blobs(store, layout, &manifest, wanted.left_out, progress)?;
         store.put_blob(&bytes)?;
         return Ok(found);
     }
-    several(store, layout, entry, wanted, 0, progress)
+    several(store, layout, entry, (wanted, None), 0, progress)
 }
 
 /// Goes down to the manifest of a platform; without one, of this machine's.
@@ -250,7 +250,7 @@ fn several(
     store: &Store,
     layout: &dyn Layout,
     entry: &Descriptor,
-    wanted: &Wanted<'_>,
+    (wanted, asked): (&Wanted<'_>, Option<&str>),
     depth: usize,
     progress: &dyn TransferListener,
 ) -> Result<Descriptor, TransportError> {
@@ -267,6 +267,9 @@ fn several(
             if depth == 0 {
                 wanted.platforms.check_single(&what)?;
             }
+            if let Some(asked) = asked {
+                check(asked, &config(layout, &manifest)?, path)?;
+            }
             blobs(store, layout, &manifest, wanted.left_out, progress)?;
             bytes
         }
@@ -277,6 +280,7 @@ fn several(
             let (kept, bytes) = reduced(&index, bytes, platforms, &what)?;
             let mut done = HashSet::new();
             for child in kept.iter().filter(|child| done.insert(child.digest())) {
+                let wanted = (wanted, platforms.asked_for(&index, child));
                 several(store, layout, &bare(child), wanted, depth + 1, progress)?;
             }
             bytes
@@ -318,20 +322,10 @@ fn blobs(
 }
 
 /// Compares what an image says of itself with the platform that was asked for.
-pub(super) fn check_platform(
-    wanted: &str,
-    config: &[u8],
-    path: &Path,
-) -> Result<(), TransportError> {
-    match other_platform(wanted, config) {
-        Some(found) => Err(RegistryError::OtherPlatform {
-            what: format!("the image in {}", path.display()),
-            wanted: wanted.to_owned(),
-            found,
-        }
-        .into()),
-        None => Ok(()),
-    }
+pub(super) fn check(wanted: &str, config: &[u8], path: &Path) -> Result<(), TransportError> {
+    let what = format!("the image in {}", path.display());
+    check_platform(&what, Some(wanted), config)?;
+    Ok(())
 }
 
 /// The configuration of an image, verified.

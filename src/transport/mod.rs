@@ -191,7 +191,7 @@ pub fn look(
         let (descriptor, manifest_bytes, manifest) = content::one(layout, entry, platform)?;
         let config_bytes = content::config(layout, &manifest)?;
         if let Some(platform) = platform {
-            content::check_platform(platform, &config_bytes, layout.path())?;
+            content::check(platform, &config_bytes, layout.path())?;
         }
         image(descriptor, manifest, manifest_bytes, config_bytes)
     };

@@ -24,6 +24,8 @@ use crate::store::{Needs, Record, Store};
 pub struct Shape {
     /// Of all layers; `None`: those that have none get gzip, and the others stay.
     pub compression: Option<Compression>,
+    /// Also of layers that are compressed so already, maybe with another level.
+    pub anew: bool,
     /// `None`: as it is.
     pub format: Option<Format>,
 }
@@ -194,6 +196,7 @@ fn compressed(
 ) -> Result<Descriptor, TransportError> {
     let wanted = match (shape.compression, Packed::of(layer.media_type())) {
         (None, Packed::Plain) => Compression::default(),
+        (Some(wanted), Packed::Gzip | Packed::Zstd) if shape.anew => wanted,
         (None, _)
         | (Some(Compression::Gzip(_)), Packed::Gzip)
         | (Some(Compression::Zstd(_)), Packed::Zstd)
