@@ -7,7 +7,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 /// What the executable is made of.
 const SOURCES: &[&str] = &["build.rs", "src/app", "Cargo.toml", "Cargo.lock"];
@@ -155,7 +155,27 @@ fn build(source: &Path, out: &Path, target: &str) -> Result<PathBuf, String> {
             made.display()
         ));
     }
+    starts(&made, target)?;
     Ok(made)
+}
+
+/// An older glibc leaves packed relocations as they are: the executable would crash in each image.
+fn starts(made: &Path, target: &str) -> Result<(), String> {
+    if env::var("HOST").is_ok_and(|host| host.split('-').next() != target.split('-').next()) {
+        return Ok(());
+    }
+    let status = Command::new(made)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("{} cannot be started: {error}", made.display()))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "the executable for images does not start ({status}): glibc 2.36 or newer is needed to build it (Debian 12, \
+         Ubuntu 24.04)"
+    ))
 }
 
 /// Static, and with no path of this machine in it.
