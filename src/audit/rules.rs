@@ -38,7 +38,7 @@ use Severity::{High, Info, Low, Medium};
 const NUMBER: &str = "set USER to a decimal number above 0, such as 1001";
 
 /// All rules, in the order in which findings of one severity are shown.
-pub const RULES: [Rule; 46] = [
+pub const RULES: [Rule; 48] = [
     rule(
         "user-missing",
         High,
@@ -103,6 +103,13 @@ pub const RULES: [Rule; 46] = [
         "make it a plain file of its own",
     ),
     rule(
+        "account-subid",
+        Medium,
+        "A user may map root's own id into a user namespace",
+        "Files of the id 0 belong to the container's root; a program that maps the id for the user makes the user their owner.",
+        "give subordinate ids from 100000 on, or remove the range",
+    ),
+    rule(
         "runtime-group",
         High,
         "The image's user is in a group that is as good as root",
@@ -143,6 +150,13 @@ pub const RULES: [Rule; 46] = [
         "sudo lets the image's user or others act as root",
         "A rule applies to the image's user, or lets other users act without a password. It is of high severity if the password that is asked for is empty or known to the image's author, also if the rule is for another account that the user can become with `su`.",
         "remove the rule, or better the package sudo; lock the accounts: `passwd -l NAME`",
+    ),
+    rule(
+        "sudo-setting",
+        High,
+        "A setting makes sudo write, read or run as root what the image's author named",
+        "sudo does so for every user who calls it, also for one without a rule: a line of its log in /etc/passwd is an account of root's.",
+        "remove the setting, or better the package sudo",
     ),
     rule(
         "doas-rule",

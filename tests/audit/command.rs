@@ -146,6 +146,37 @@ fn what_cannot_be_judged_is_no_pass() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("as an image and as an index"), "{said}");
+    // What `import` refuses too: other programs would not take it for an image.
+    let original: Value = serde_json::from_slice(&loaded.manifest_bytes).unwrap();
+    let tagged = |name: &str, manifest: &Value, media_type: &str| {
+        let (digest, size) = store
+            .put_blob(&serde_json::to_vec(manifest).unwrap())
+            .unwrap();
+        let descriptor = warpdrive::oci::descriptor(media_type, digest, size);
+        store.tag(name, &descriptor).unwrap();
+    };
+    let kind = loaded.descriptor.media_type().to_string();
+    let mut page = original.clone();
+    page["config"]["mediaType"] = "text/html".into();
+    tagged("page", &page, &kind);
+    tagged("entry", &original, "text/html");
+    let mut old = original.clone();
+    old["schemaVersion"] = 1.into();
+    tagged("old", &old, &kind);
+    let mut named = original.clone();
+    named["mediaType"] = "text/html".into();
+    tagged("named", &named, &kind);
+    for (name, words) in [
+        ("page", "its configuration has the type `text/html`"),
+        ("entry", "has the type `text/html`"),
+        ("named", "has the type `text/html`"),
+        ("old", "does not have the schemaVersion 2"),
+    ] {
+        let output = warpdrive(&["audit", &format!("oci:{}:{name}", root.display())]);
+        assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(words), "{name}: {said}");
+    }
     let mut twice = sound().docker_archive("x:1");
     let once = twice.clone();
     twice.truncate(twice.len() - 1024);

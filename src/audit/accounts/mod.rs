@@ -1,5 +1,5 @@
 //! The files that decide which user may become which other user: passwd, shadow, group, sudoers,
-//! doas.conf, PAM's, nsswitch.conf.
+//! doas.conf, PAM's, nsswitch.conf, subordinate ids.
 //!
 //! Pure functions: they read bytes as the programs of the image would. Where programs differ, the
 //! reading that gives an attacker the most counts. Content that no program should have to read is
@@ -10,11 +10,14 @@ pub mod doas;
 pub mod group;
 pub mod name_service;
 pub mod pam;
+pub mod pam_files;
 #[cfg(test)]
 mod pam_tests;
 pub mod passwd;
 pub mod shadow;
+pub mod subordinate;
 pub mod sudo_conf;
+pub mod sudo_defaults;
 pub mod sudoers;
 #[cfg(test)]
 mod sudoers_tests;

@@ -214,8 +214,8 @@ impl Answer {
 pub struct Step {
     pub answers: Vec<Answer>,
     pub table: Vec<(String, Action)>,
-    /// Root runs code that the image's author chose as soon as this module is reached.
-    pub runs: bool,
+    /// What root does for the image's author as soon as this module is reached: `runs a program as root`.
+    pub does: Option<String>,
     /// For the finding.
     pub label: String,
 }
@@ -235,13 +235,20 @@ enum Mood {
     Failed,
 }
 
+/// What a module does for the image's author, and its line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deed {
+    pub what: String,
+    pub label: String,
+}
+
 /// The result of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StackEnd {
     /// It can end well.
     pub passes: bool,
-    /// Modules that are reached and run code.
-    pub runs: BTreeSet<String>,
+    /// What modules do that are reached, and their lines.
+    pub deeds: BTreeSet<Deed>,
 }
 
 /// Walks a stack along every path that the modules' answers allow.
@@ -261,15 +268,18 @@ pub fn walk(stack: &[Node]) -> StackEnd {
         match node {
             Node::Substack(inner) => {
                 let inner = walk(inner);
-                outcome.runs.extend(inner.runs);
+                outcome.deeds.extend(inner.deeds);
                 if inner.passes {
                     waiting.push((at + 1, after(mood, Answer::Success, Action::Ok)));
                 }
                 waiting.push((at + 1, Mood::Failed));
             }
             Node::Step(step) => {
-                if step.runs {
-                    outcome.runs.insert(step.label.clone());
+                if let Some(what) = &step.does {
+                    outcome.deeds.insert(Deed {
+                        what: what.clone(),
+                        label: step.label.clone(),
+                    });
                 }
                 for answer in &step.answers {
                     for action in actions(step, *answer) {
@@ -359,7 +369,7 @@ pub fn stack(
     service: &str,
     kind: Kind,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
-    step: &dyn Fn(&Line) -> (Vec<Answer>, bool),
+    step: &dyn Fn(&Line) -> (Vec<Answer>, Option<String>),
 ) -> Option<Vec<Node>> {
     let mut budget = MAX_LINES;
     collect(service, kind, read, step, 0, &mut budget)
@@ -369,7 +379,7 @@ fn collect(
     service: &str,
     kind: Kind,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
-    step: &dyn Fn(&Line) -> (Vec<Answer>, bool),
+    step: &dyn Fn(&Line) -> (Vec<Answer>, Option<String>),
     depth: usize,
     budget: &mut usize,
 ) -> Option<Vec<Node>> {
@@ -381,7 +391,7 @@ fn collect(
         Node::Step(Step {
             answers: vec![Answer::Wrong],
             table: vec![("default".into(), Action::Bad)],
-            runs: false,
+            does: None,
             label: String::new(),
         })
     };
@@ -406,11 +416,11 @@ fn collect(
                     nodes.push(Node::Substack(inner));
                 }
                 Control::Answers(table) => {
-                    let (answers, runs) = step(&line);
+                    let (answers, does) = step(&line);
                     nodes.push(Node::Step(Step {
                         answers,
                         table: table.clone(),
-                        runs,
+                        does,
                         label: format!("line {} ({})", line.number, line.module),
                     }));
                 }

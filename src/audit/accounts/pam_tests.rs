@@ -7,13 +7,13 @@ use super::pam::{Answer, Kind, Line, Statement, modules, parse, parse_common, st
 const COMMON: &str = "auth [success=1 default=ignore] pam_unix.so nullok\n\
     auth requisite pam_deny.so\nauth required pam_permit.so\n";
 
-fn answers(line: &Line) -> (Vec<Answer>, bool) {
+fn answers(line: &Line) -> (Vec<Answer>, Option<String>) {
     match line.module.as_str() {
-        "pam_permit.so" | "pam_faillock.so" => (vec![Answer::Success], false),
-        "pam_exec.so" => (vec![Answer::Success, Answer::Failure], true),
-        "pam_env.so" => (vec![Answer::Ignore], false),
-        "pam_gone.so" => (vec![Answer::Unknown], false),
-        _ => (vec![Answer::Wrong], false),
+        "pam_permit.so" | "pam_faillock.so" => (vec![Answer::Success], None),
+        "pam_exec.so" => (vec![Answer::Success, Answer::Failure], Some("runs".into())),
+        "pam_env.so" => (vec![Answer::Ignore], None),
+        "pam_gone.so" => (vec![Answer::Unknown], None),
+        _ => (vec![Answer::Wrong], None),
     }
 }
 
@@ -29,7 +29,7 @@ fn come_of(text: &str) -> (bool, bool) {
         }
     };
     let outcome = walk(&stack("su", Kind::Auth, &mut read, &answers).expect("no loop"));
-    (outcome.passes, !outcome.runs.is_empty())
+    (outcome.passes, !outcome.deeds.is_empty())
 }
 
 #[test]

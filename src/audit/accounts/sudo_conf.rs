@@ -51,6 +51,29 @@ pub fn paths(bytes: &[u8]) -> Vec<Argument> {
     paths
 }
 
+/// Lines that make sudo write as root to a file that they name (`Debug`), or load plugins that others can
+/// write (`Set developer_mode`).
+pub fn acting(bytes: &[u8]) -> Vec<Argument> {
+    let joined = lossy(bytes).replace("\\\n", " ");
+    let mut acting = Vec::new();
+    for (line, text) in lines(joined.as_bytes()) {
+        let text = lossy(text);
+        let mut words = text.split_whitespace();
+        let first = words.next().unwrap_or_default().to_ascii_lowercase();
+        let is_developer = || {
+            let mut rest = words.clone();
+            rest.next() == Some("developer_mode") && rest.next() != Some("false")
+        };
+        if first == "debug" || (first == "set" && is_developer()) {
+            acting.push(Argument {
+                line,
+                text: text.trim().to_owned(),
+            });
+        }
+    }
+    acting
+}
+
 fn beneath(directory: &str, name: &str) -> String {
     if name.starts_with('/') {
         name.to_owned()
@@ -110,6 +133,21 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_write_or_load_as_root() {
+        for (text, found) in [
+            ("Debug sudo /etc/passwd all@debug", true),
+            ("  debug sudoers.so \\\n /etc/passwd all@debug", true),
+            ("Set developer_mode true", true),
+            ("Set developer_mode false", false),
+            ("Set disable_coredump false", false),
+            ("#Debug sudo /var/log/sudo_debug all@warn", false),
+            ("Plugin sudoers_policy sudoers.so", false),
+        ] {
+            assert_eq!(!acting(text.as_bytes()).is_empty(), found, "{text}");
+        }
+    }
+
+    #[test]
     fn arguments_that_are_paths() {
         for (text, expected) in [
             (
@@ -147,6 +185,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = paths(&bytes);
+            let _ = acting(&bytes);
             let _ = plugins(&bytes);
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sudo_defaults::{self, Effect};
 use super::{lossy, strict_decimal};
 
 /// How deep aliases may name aliases.
@@ -46,6 +47,25 @@ pub struct Include {
     pub directory: bool,
 }
 
+/// An option of `Defaults` that is not known to be harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub line: usize,
+    pub name: String,
+    pub value: Option<String>,
+    pub effect: Effect,
+}
+
+/// Whose password sudo asks for, other than the user's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// `Defaults runaspw`: that of `runas_default`.
+    pub runas: bool,
+    /// `Defaults targetpw`: that of the account for which the command is run.
+    pub target: bool,
+    pub runas_default: Option<String>,
+}
+
 /// The content of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sudoers {
@@ -60,9 +80,8 @@ pub struct Sudoers {
     pub group_plugins: Vec<String>,
     /// `Defaults pam_service` and similar settings.
     pub pam_services: Vec<String>,
-    /// `Defaults runaspw`: sudo asks for the password of `runas_default`, not for the user's own.
-    pub asks_runas: bool,
-    pub runas_default: Option<String>,
+    pub asks: Asks,
+    pub settings: Vec<Setting>,
     pub odd_lines: Vec<usize>,
 }
 
@@ -99,6 +118,40 @@ impl Rule {
             rest = next;
         }
         found
+    }
+}
+
+impl Rule {
+    /// Whether it lets commands run as this account, which is not root; an alias or a group counts as yes.
+    pub fn is_to(&self, name: &str, uid: Option<u32>, runas_default: &str) -> bool {
+        let fits = |list: &str| {
+            let users = list.split(':').next().unwrap_or_default();
+            users.split(',').map(str::trim).any(|user| {
+                let is_alias = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                user == name
+                    || uid.is_some_and(|uid| user == format!("#{uid}"))
+                    || user.starts_with(['%', '+', '"', '\\'])
+                    || (!user.is_empty() && user.chars().all(is_alias))
+            })
+        };
+        let mut found = !self.commands.starts_with('(') && runas_default == name;
+        let mut rest = self.commands.as_str();
+        while let Some((_, after)) = rest.split_once('(') {
+            let Some((list, next)) = after.split_once(')') else {
+                return true;
+            };
+            found |= fits(list);
+            rest = next;
+        }
+        found
+    }
+}
+
+impl Asks {
+    pub fn merge(&mut self, other: Self) {
+        self.runas |= other.runas;
+        self.target |= other.target;
+        self.runas_default = other.runas_default.or(self.runas_default.take());
     }
 }
 
@@ -162,8 +215,8 @@ impl Sudoers {
         self.exempt_groups.extend(other.exempt_groups);
         self.group_plugins.extend(other.group_plugins);
         self.pam_services.extend(other.pam_services);
-        self.asks_runas |= other.asks_runas;
-        self.runas_default = other.runas_default.or(self.runas_default.take());
+        self.asks.merge(other.asks);
+        self.settings.extend(other.settings);
     }
 }
 
@@ -206,7 +259,12 @@ fn statement(sudoers: &mut Sudoers, number: usize, line: &[u8]) {
     if line.is_empty() {
         return;
     }
-    if let Some(rest) = line.strip_prefix(b"Defaults") {
+    // `Defaultsuser ALL=…` is a rule for a user of that name.
+    let rest = line.strip_prefix(b"Defaults").filter(|rest| {
+        let next = rest.first();
+        next.is_none_or(|next| next.is_ascii_whitespace() || b":@>!".contains(next))
+    });
+    if let Some(rest) = rest {
         defaults(sudoers, number, rest);
         return;
     }
@@ -254,33 +312,35 @@ fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
         let end = rest.iter().position(u8::is_ascii_whitespace);
         rest = &rest[end.unwrap_or(rest.len())..];
     }
-    for option in rest.split(|&byte| byte == b',') {
-        let compact: Vec<u8> = option
-            .iter()
-            .copied()
-            .filter(|b| !b.is_ascii_whitespace())
-            .collect();
-        if compact == b"!authenticate" {
-            sudoers.no_authenticate.push(number);
-        }
-        sudoers.asks_runas |= compact == b"runaspw";
-        let option = lossy(option);
-        let Some((name, value)) = option.split_once('=') else {
+    let (options, odd) = sudo_defaults::options(&lossy(rest));
+    if odd {
+        sudoers.odd_lines.push(number);
+    }
+    for option in options {
+        if let Some(effect) = sudo_defaults::effect(&option) {
+            sudoers.settings.push(Setting {
+                line: number,
+                name: option.name,
+                value: option.value,
+                effect,
+            });
             continue;
-        };
-        let value = value.trim().trim_matches('"');
-        // The library's own arguments follow its path.
-        let first = value
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        match name.trim().trim_end_matches('+').trim() {
-            "exempt_group" => sudoers.exempt_groups.push(value.to_owned()),
-            "runas_default" => sudoers.runas_default = Some(value.to_owned()),
-            "group_plugin" => sudoers.group_plugins.push(first),
-            "pam_service" | "pam_login_service" | "pam_askpass_service" => {
-                sudoers.pam_services.push(value.to_owned());
+        }
+        let is_on = !option.negated;
+        let value = option.value;
+        match (option.name.as_str(), value) {
+            ("authenticate", _) if !is_on => sudoers.no_authenticate.push(number),
+            ("runaspw", _) => sudoers.asks.runas |= is_on,
+            ("targetpw", _) => sudoers.asks.target |= is_on,
+            ("exempt_group", Some(value)) => sudoers.exempt_groups.push(value),
+            ("runas_default", Some(value)) => sudoers.asks.runas_default = Some(value),
+            // The library's own arguments follow its path.
+            ("group_plugin", Some(value)) => {
+                let first = value.split_whitespace().next().unwrap_or_default();
+                sudoers.group_plugins.push(first.to_owned());
+            }
+            ("pam_service" | "pam_login_service" | "pam_askpass_service", Some(value)) => {
+                sudoers.pam_services.push(value);
             }
             _ => {}
         }

@@ -120,10 +120,53 @@ fn whom_commands_run_as_and_whose_password_is_asked_for() {
         assert_eq!(sudoers.rules[0].is_to_root(), to_root, "{commands}");
     }
     let sudoers = parse(b"Defaults runaspw, runas_default = \"ops\"\n");
-    assert!(sudoers.asks_runas);
-    assert_eq!(sudoers.runas_default.as_deref(), Some("ops"));
+    assert!(sudoers.asks.runas);
+    assert_eq!(sudoers.asks.runas_default.as_deref(), Some("ops"));
     let sudoers = parse(b"Defaults !runaspw\n");
-    assert!(!sudoers.asks_runas && sudoers.runas_default.is_none());
+    assert!(!sudoers.asks.runas && sudoers.asks.runas_default.is_none());
+}
+
+#[test]
+fn settings_and_scopes() {
+    for (text, names) in [
+        ("Defaults env_reset", &[][..]),
+        ("Defaults logfile=/etc/passwd,!syslog", &["logfile"]),
+        ("Defaults:app, ops logfile=/etc/passwd", &["logfile"]),
+        ("Defaults: app logfile=/etc/passwd", &["logfile"]),
+        ("Defaults>root env_reset,\\\n iolog_dir=/x", &["iolog_dir"]),
+        ("Defaults env_keep += \"A B\"", &["env_keep"]),
+        ("# Defaults logfile=/etc/passwd", &[]),
+    ] {
+        let sudoers = parse(text.as_bytes());
+        let found: Vec<&str> = sudoers.settings.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(found, names, "{text}");
+    }
+    let sudoers = parse(b"Defaultsuser ALL=(ALL) NOPASSWD: ALL\n");
+    assert_eq!(sudoers.rules.len(), 1);
+    assert!(parse(b"Defaults targetpw\n").asks.target);
+    assert!(!parse(b"Defaults !targetpw\n").asks.target);
+}
+
+#[test]
+fn accounts_that_commands_run_as() {
+    for (commands, is_to_ops) in [
+        ("(ops) ALL", true),
+        ("(web, ops : ALL) ALL", true),
+        ("(#1500) ALL", true),
+        ("(OPS) ALL", true),
+        ("(%ops) ALL", true),
+        ("(ALL) ALL", true),
+        ("(web) /bin/ls, (ops) /bin/cat", true),
+        ("(web) ALL", false),
+        ("(:ops) ALL", false),
+        ("ALL", false),
+    ] {
+        let sudoers = parse(format!("app ALL={commands}\n").as_bytes());
+        let is_to = sudoers.rules[0].is_to("ops", Some(1500), "root");
+        assert_eq!(is_to, is_to_ops, "{commands}");
+    }
+    let sudoers = parse(b"app ALL=ALL\n");
+    assert!(sudoers.rules[0].is_to("ops", Some(1500), "ops"));
 }
 
 #[test]

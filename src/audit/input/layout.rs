@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::layer::Spending;
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_METADATA, REF_NAME, from_json,
-    sha256,
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_METADATA, REF_NAME, docker,
+    from_json, sha256,
 };
 
 use super::super::error::AuditError;
@@ -19,6 +21,17 @@ const LAYERS: [&str; 2] = [
     "application/vnd.oci.image.layer.",
     "application/vnd.docker.image.rootfs.diff.",
 ];
+/// What a manifest, an index and a configuration may be called (image-spec; Docker's, version 2, schema 2).
+const MANIFESTS: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    docker::MANIFEST,
+];
+const INDEXES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    docker::MANIFEST_LIST,
+];
+const CONFIGS: [&str; 2] = ["application/vnd.oci.image.config.v1+json", docker::CONFIG];
+
 /// How many indexes may nest.
 const MAX_DEPTH: usize = 4;
 
@@ -125,22 +138,29 @@ pub(super) fn from_layout<F: Files + 'static>(
     let mut depth = 0;
     let (manifest, digest) = loop {
         let bytes = verified(&files, &descriptor)?;
-        let value: serde_json::Value = from_json(&bytes, &format!("the manifest in {place}"))?;
+        let value: Value = from_json(&bytes, &format!("the manifest in {place}"))?;
         if value.get("manifests").is_some() {
             if value.get("layers").is_some() {
                 // CVE-2021-41190: another program would read it as the other kind.
                 return Err(files.no_image("it could be read as an image and as an index".into()));
             }
             depth += 1;
+            documented(&files, &descriptor, &value, &INDEXES)?;
             let index: ImageIndex = from_json(&bytes, &what)?;
             descriptor = choose_platform(&index)
                 .filter(|_| depth < MAX_DEPTH)
                 .ok_or_else(|| files.no_image("it has no image for this platform".into()))?;
             continue;
         }
+        documented(&files, &descriptor, &value, &MANIFESTS)?;
         let manifest: ImageManifest = from_json(&bytes, &format!("the manifest in {place}"))?;
         break (manifest, descriptor.digest().clone());
     };
+    let kind = manifest.config().media_type().to_string();
+    if !CONFIGS.contains(&kind.as_str()) {
+        let kind = text(kind.as_bytes());
+        return Err(files.no_image(format!("its configuration has the type `{kind}`")));
+    }
     let bytes = verified(&files, manifest.config())?;
     let config = ImageConfig::from_bytes(&bytes, &format!("the configuration in {place}"))?;
     let digests: Vec<Digest> = manifest
@@ -173,6 +193,34 @@ pub(super) fn from_layout<F: Files + 'static>(
         absent: 0,
         spending: Spending::unlimited(),
     })
+}
+
+/// A document is what its descriptor and the document itself call it: other programs go by that, and would
+/// read the same bytes as something else, or refuse them.
+fn documented<F: Files>(
+    files: &F,
+    descriptor: &Descriptor,
+    value: &Value,
+    known: &[&str],
+) -> Result<(), AuditError> {
+    let claimed = descriptor.media_type().to_string();
+    let own = value.get("mediaType").map(|own| own.as_str().unwrap_or(""));
+    for kind in [Some(claimed.as_str()), own].into_iter().flatten() {
+        if !known.contains(&kind) || kind != claimed {
+            let kind = text(kind.as_bytes());
+            return Err(files.no_image(format!(
+                "{} has the type `{kind}`, which is not what it is",
+                descriptor.digest()
+            )));
+        }
+    }
+    if value.get("schemaVersion").and_then(Value::as_u64) != Some(2) {
+        return Err(files.no_image(format!(
+            "{} does not have the schemaVersion 2",
+            descriptor.digest()
+        )));
+    }
+    Ok(())
 }
 
 fn blob(digest: &Digest) -> String {

@@ -81,6 +81,27 @@ impl Accounts {
             .collect()
     }
 
+    /// Accounts that a person can be: the image's user, those with a password that is empty or known, and those
+    /// whose shell lets them in.
+    pub(super) fn entering(&self, runtime: &Runtime) -> Vec<&passwd::Account> {
+        let known: BTreeSet<&str> = self
+            .with_password()
+            .iter()
+            .map(|account| account.name.as_str())
+            .collect();
+        let closed = |shell: &str| shell.ends_with("/nologin") || shell.ends_with("/false");
+        self.passwd
+            .accounts
+            .iter()
+            .filter(|account| account.uid != Id::Plain(0))
+            .filter(|account| {
+                !closed(&account.shell)
+                    || known.contains(account.name.as_str())
+                    || runtime.names.contains(&account.name)
+            })
+            .collect()
+    }
+
     /// Whether one of these names is in the group, or can get into it.
     fn admits(&self, group: &Group, names: &[String], doors: Doors) -> bool {
         let ours = |list: &[String]| list.iter().any(|name| names.contains(name));
@@ -199,7 +220,7 @@ pub(super) fn entrants(
 #[derive(Debug, Default)]
 pub(super) struct Runtime {
     pub(super) uid: Option<u32>,
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// With 0, which platforms give to arbitrary uids.
     pub(super) gids: Vec<u32>,
     groups: Vec<String>,
@@ -264,7 +285,11 @@ impl Runtime {
     }
 
     /// One of the other accounts.
-    fn of_account(accounts: &Accounts, account: &passwd::Account, flat: &Flat<'_>) -> Self {
+    pub(super) fn of_account(
+        accounts: &Accounts,
+        account: &passwd::Account,
+        flat: &Flat<'_>,
+    ) -> Self {
         let mut runtime = Self {
             names: vec![account.name.clone()],
             ..Self::default()

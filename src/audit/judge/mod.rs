@@ -7,10 +7,14 @@ mod devices;
 mod loaded;
 mod name_service;
 mod pam;
+mod pam_modules;
 mod passwords;
 mod privileges;
 mod secrets;
 mod setuid;
+mod subordinate;
+mod sudo_files;
+mod sudo_steps;
 mod trust;
 mod user;
 mod writable;
@@ -19,9 +23,8 @@ use std::fmt::Write as _;
 
 use crate::oci::ImageConfig;
 
-use super::accounts::sudo_conf;
 use super::finding::{Finding, Severity};
-use super::flatten::{Flat, Lookup, Seen};
+use super::flatten::{Flat, Seen};
 use super::interest::Interest;
 use super::paths;
 use accounts::{Accounts, Runtime};
@@ -54,7 +57,13 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
         .iter()
         .any(|program| loaded.has_program(program));
     let entrants = accounts::entrants(&accounts, &runtime, subject.flat, has_su, &mut findings);
-    let sudo = privileges::judge(subject.flat, &runtime, &entrants, &mut findings);
+    let people = privileges::People {
+        accounts: &accounts,
+        runtime: &runtime,
+        entrants: &entrants,
+    };
+    let sudo = privileges::judge(subject.flat, &people, &mut findings);
+    subordinate::judge(subject.flat, &mut findings);
     setuid::judge(&all, &accounts, &trust, &mut findings);
     // A base with a replaced program and a replaced list looks the same from here.
     if trust.is_guessed() && findings.iter().any(|it| it.rule == "setuid-known") {
@@ -67,7 +76,12 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
         ));
     }
     let knows = entrants.iter().any(|entrant| entrant.is_open);
-    load(&mut loaded, &runtime, &sudo, knows, &mut findings);
+    let person = pam::Person {
+        accounts: &accounts,
+        runtime: &runtime,
+        knows,
+    };
+    load(&mut loaded, person, &sudo, &mut findings);
     loaded.finish(&mut findings);
     writable::judge(subject, &all, &runtime, &mut findings);
     devices::judge(&all, &mut findings);
@@ -92,9 +106,8 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
 /// What programs load and run when they run as root.
 fn load(
     loaded: &mut Loaded<'_>,
-    runtime: &Runtime,
+    person: pam::Person<'_>,
     sudo: &SudoFacts,
-    knows: bool,
     findings: &mut Vec<Finding>,
 ) {
     loaded.preload(findings);
@@ -103,40 +116,9 @@ fn load(
     let services = &sudo.pam_services;
     let has_rule = sudo.has_rule;
     let of_sudo = pam::Sudo { services, has_rule };
-    pam::judge(loaded, runtime, &of_sudo, knows, findings);
-    if !loaded.has_program("sudo") {
-        return;
-    }
-    let path = b"etc/sudo.conf";
-    let mut unreadable = |layer, message| {
-        let rule = "account-unreadable";
-        findings.push(Finding::of_path(rule, Severity::High, layer, path, message));
-    };
-    let conf: &[u8] = match loaded.flat().read_through_links(path) {
-        Lookup::Bytes { layer, bytes } => {
-            for argument in sudo_conf::paths(bytes) {
-                let message = format!(
-                    "line {} has sudo's rules, or a part of sudo, from a file that is not judged: {}",
-                    argument.line,
-                    quoted(&argument.text),
-                );
-                unreadable(layer, message);
-            }
-            bytes
-        }
-        Lookup::Absent => b"",
-        Lookup::Unreadable { layer, problem } => {
-            let message = format!("{} cannot be judged: {problem}", paths::shown(path));
-            unreadable(layer, message);
-            b""
-        }
-    };
-    for plugin in sudo_conf::plugins(conf) {
-        loaded.by_path(plugin.as_bytes(), "sudo");
-    }
-    for plugin in &sudo.plugins {
-        let plugin = sudo_conf::in_plugins(conf, plugin);
-        loaded.by_path(plugin.as_bytes(), "sudo");
+    pam::judge(loaded, person, &of_sudo, findings);
+    if loaded.has_program("sudo") {
+        sudo_files::judge(loaded, sudo, findings);
     }
 }
 

@@ -4,12 +4,13 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::accounts::pam::{self, Answer, Kind, Line, StackEnd, Statement};
+use super::super::accounts::pam::{self, Answer, Deed, Kind, Line, StackEnd, Statement};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
 use super::super::paths::{join, shown};
-use super::accounts::Runtime;
+use super::accounts::{Accounts, Runtime};
 use super::loaded::Loaded;
+use super::pam_modules;
 use super::quoted;
 
 /// The services that a program asks; the program's purpose decides whether passing gives root.
@@ -60,7 +61,7 @@ const ASKING: [&str; 20] = [
     "pam_sepermit",
 ];
 
-/// Modules that do not authenticate.
+/// Modules that do not authenticate. What some of them do besides: [`pam_modules`].
 const SILENT: [&str; 25] = [
     "pam_env",
     "pam_faildelay",
@@ -113,12 +114,19 @@ pub(super) struct Sudo<'a> {
     pub(super) has_rule: bool,
 }
 
-/// `knows`: an account other than root has an empty password, or one that the image's author knows.
+/// Whom the services are judged for.
+#[derive(Clone, Copy)]
+pub(super) struct Person<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) runtime: &'a Runtime,
+    /// An account other than root has an empty password, or one that the image's author knows.
+    pub(super) knows: bool,
+}
+
 pub(super) fn judge(
     loaded: &mut Loaded<'_>,
-    runtime: &Runtime,
+    person: Person<'_>,
     sudo: &Sudo<'_>,
-    knows: bool,
     findings: &mut Vec<Finding>,
 ) {
     let mut services: BTreeSet<String> = BTreeSet::new();
@@ -132,7 +140,7 @@ pub(super) fn judge(
     }
     let files = Files::new(loaded.flat());
     for service in &services {
-        judge_service(loaded, &files, runtime, service, sudo, knows, findings);
+        judge_service(loaded, &files, person, service, sudo, findings);
     }
     files.finish(findings);
 }
@@ -151,6 +159,7 @@ fn place(flat: &Flat<'_>, service: &str) -> Option<(Vec<u8>, usize)> {
 /// The person for whom a service's stacks are walked.
 #[derive(Clone, Copy)]
 struct Caller<'a> {
+    accounts: &'a Accounts,
     runtime: &'a Runtime,
     /// The person asks for root; otherwise for an account with a known password, or for the own account.
     root: bool,
@@ -163,10 +172,9 @@ struct Caller<'a> {
 fn judge_service(
     loaded: &mut Loaded<'_>,
     files: &Files<'_>,
-    runtime: &Runtime,
+    person: Person<'_>,
     service: &str,
     sudo: &Sudo<'_>,
-    knows: bool,
     findings: &mut Vec<Finding>,
 ) {
     let flat = loaded.flat();
@@ -199,13 +207,14 @@ fn judge_service(
     let to_root = TO_ROOT.contains(&service);
     let asked_by_sudo =
         service.starts_with("sudo") || sudo.services.iter().any(|own| own == service);
-    let mut told: BTreeSet<(Kind, String)> = BTreeSet::new();
-    let mut tell = |kind: Kind, runs: BTreeSet<String>, when: &str| {
+    let mut told: BTreeSet<(Kind, Deed)> = BTreeSet::new();
+    let mut tell = |kind: Kind, deeds: BTreeSet<Deed>, when: &str| {
         let mut messages = Vec::new();
-        for label in runs {
-            if told.insert((kind, label.clone())) {
+        for deed in deeds {
+            if told.insert((kind, deed.clone())) {
+                let Deed { what, label } = deed;
                 messages.push(format!(
-                    "the service {} runs a program as root {when}: {label}",
+                    "the service {} {what} {when}: {label}",
                     quoted(service)
                 ));
             }
@@ -214,10 +223,12 @@ fn judge_service(
     };
     let mut is_sound = true;
     for root in [true, false] {
+        let runtime = person.runtime;
         let caller = Caller {
+            accounts: person.accounts,
             runtime,
             root,
-            knows: knows && !root,
+            knows: person.knows && !root,
             target: match (to_root, root) {
                 (true, true) => Some(0),
                 (true, false) => None,
@@ -239,7 +250,7 @@ fn judge_service(
             } else {
                 "for a user who knows an account's password"
             };
-            for message in tell(Kind::Auth, auth.runs, when) {
+            for message in tell(Kind::Auth, auth.deeds, when) {
                 push(Severity::High, message);
             }
             if !auth.passes {
@@ -264,7 +275,7 @@ fn judge_service(
             };
             // In `password`, a successful first round is followed by the round that changes the password.
             if *kind != Kind::Password || outcome.passes {
-                for message in tell(*kind, outcome.runs, when) {
+                for message in tell(*kind, outcome.deeds, when) {
                     push(Severity::High, message);
                 }
             }
@@ -417,8 +428,8 @@ fn load(loaded: &mut Loaded<'_>, module: &str) {
     }
 }
 
-/// The possible answers of a module; and whether root then runs a program of the image's author.
-fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>, bool) {
+/// The possible answers of a module; and what root then does for the image's author.
+fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>, Option<String>) {
     let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
     let is_there = match line.module.strip_prefix('/') {
         Some(path) => loaded.flat().real(path.as_bytes()).is_some(),
@@ -427,7 +438,7 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>
         None => !loaded.modules(line.module.as_bytes()).is_empty(),
     };
     if !is_there {
-        return (vec![Answer::Unknown], false);
+        return (vec![Answer::Unknown], None);
     }
     let name = line.module.rsplit('/').next().unwrap_or_default();
     let name = name.strip_suffix(".so").unwrap_or(name);
@@ -439,6 +450,8 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>
         "pam_unix" if asks => vec![Answer::Wrong],
         // In `account` and `session`, hardly any module refuses.
         "pam_unix" => vec![Answer::Success],
+        // It lets users pass to whom it gives capabilities.
+        "pam_cap" if has("autoauth") => vec![Answer::Success, Answer::Ignore],
         name if SILENT.contains(&name) && asks => vec![Answer::Ignore],
         name if SILENT.contains(&name) => vec![Answer::Success, Answer::Ignore],
         name if line.kind == Kind::Auth => of_auth(name, &has, caller, line),
@@ -447,7 +460,12 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>
         // A file, a database or a program of the image decides, and its answer is not known.
         _ => vec![Answer::Success, Answer::Failure],
     };
-    (answers, RUNNING.contains(&name))
+    let does = if RUNNING.contains(&name) {
+        Some("runs a program as root".to_owned())
+    } else {
+        pam_modules::deed(loaded.flat(), caller.accounts, caller.runtime, name, line)
+    };
+    (answers, does)
 }
 
 /// The possible answers of a module in the stack `auth`.

@@ -1,13 +1,15 @@
 //! What sudo and doas allow (rules `sudo-*`, `doas-rule`).
 
 use super::super::accounts::doas::{self, Identity};
-use super::super::accounts::sudoers::{self, Person, Sudoers, Who};
+use super::super::accounts::sudo_defaults::Effect;
+use super::super::accounts::sudoers::{self, Person, Setting, Sudoers, Who};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Flat;
 use super::super::interest::Interest;
-use super::super::paths::{join, shown, split};
-use super::accounts::{Entrant, Runtime, readable};
+use super::super::paths::{ancestors, is_beneath, join, shown, split};
+use super::accounts::{Accounts, Entrant, Runtime, readable};
 use super::quoted;
+use super::sudo_steps::{self, Steps};
 
 /// Files that are followed through includes.
 const MAX_FILES: usize = 128;
@@ -24,11 +26,9 @@ pub(super) struct SudoFacts {
 
 pub(super) fn judge(
     flat: &Flat<'_>,
-    runtime: &Runtime,
-    entrants: &[Entrant],
+    people: &People<'_>,
     findings: &mut Vec<Finding>,
 ) -> SudoFacts {
-    let people = People { runtime, entrants };
     let mut facts = SudoFacts::default();
     for (file, programs) in [
         (&b"etc/sudoers"[..], ["usr/bin/sudo", "bin/sudo"]),
@@ -38,7 +38,7 @@ pub(super) fn judge(
         ),
     ] {
         let present = programs.iter().any(|path| flat.has(path.as_bytes()));
-        sudo(flat, &people, file, present, &mut facts, findings);
+        sudo(flat, people, file, present, &mut facts, findings);
     }
     for (file, programs) in [
         (&b"etc/doas.conf"[..], ["usr/bin/doas", "bin/doas"]),
@@ -52,20 +52,21 @@ pub(super) fn judge(
         if file == b"etc/doas.conf" {
             files.extend(flat.files_in(b"etc/doas.d"));
         }
-        doas(flat, &people, &files, present, findings);
+        doas(flat, people, &files, present, findings);
     }
     facts
 }
 
 /// The image's user, and accounts with a password.
-struct People<'a> {
-    runtime: &'a Runtime,
-    entrants: &'a [Entrant],
+pub(super) struct People<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) runtime: &'a Runtime,
+    pub(super) entrants: &'a [Entrant],
 }
 
 impl People<'_> {
     /// The password of the image's user is empty, or known to the image's author.
-    fn own_is_known(&self) -> bool {
+    pub(super) fn own_is_known(&self) -> bool {
         self.entrants.iter().any(|entrant| entrant.is_own)
     }
 }
@@ -158,10 +159,7 @@ fn sudo(
             .extend(source.sudoers.user_aliases.clone());
         let own = &source.sudoers;
         aliases.group_plugins.extend(own.group_plugins.clone());
-        aliases.asks_runas |= own.asks_runas;
-        if own.runas_default.is_some() {
-            aliases.runas_default.clone_from(&own.runas_default);
-        }
+        aliases.asks.merge(own.asks.clone());
         facts.plugins.extend(own.group_plugins.clone());
         facts.pam_services.extend(own.pam_services.clone());
     }
@@ -172,12 +170,26 @@ fn sudo(
     });
     let person = people.runtime.person();
     // The password that is asked for is empty, or known to the image's author.
-    let asked = aliases
-        .runas_default
-        .as_ref()
-        .filter(|_| aliases.asks_runas);
-    let answerable = people.own_is_known()
-        || asked.is_some_and(|name| people.entrants.iter().any(|entrant| entrant.name == *name));
+    let answerable = people.own_is_known() || sudo_steps::knows_runas(people, &aliases.asks);
+    let rules: Vec<&sudoers::Rule> = sources
+        .iter()
+        .flat_map(|source| &source.sudoers.rules)
+        .collect();
+    let steps = sudo_steps::reached(
+        flat,
+        people,
+        &Steps {
+            rules: &rules,
+            all: &aliases,
+            nobody_asked,
+        },
+    );
+    if present && steps.is_cut {
+        let layer = flat.origin(file).unwrap_or(0);
+        let message = "has too many rules and accounts to follow them all".to_owned();
+        let rule = "account-unreadable";
+        findings.push(Finding::of_path(rule, Severity::High, layer, file, message));
+    }
     for source in &sources {
         for rule in &source.sudoers.rules {
             let ours = aliases.fits(&rule.users, &person);
@@ -191,10 +203,21 @@ fn sudo(
                 .iter()
                 .filter(|entrant| entrant.is_open && !ours)
                 .find(|entrant| aliases.fits(&rule.users, &entrant.as_who.person()));
-            if root_only || (!ours && !nopasswd && entrant.is_none()) {
+            // An account that sudo itself leads to.
+            let step = steps
+                .accounts
+                .iter()
+                .filter(|_| !ours && rule.is_to_root())
+                .filter(|step| nopasswd || step.answers)
+                .find(|step| aliases.fits(&rule.users, &step.as_who.person()));
+            if root_only || (!ours && !nopasswd && entrant.is_none() && step.is_none()) {
                 continue;
             }
             let (id, severity, whom) = match (ours, nopasswd, entrant) {
+                (false, ..) if step.is_some() => {
+                    let name = step.map_or("", |step| step.name.as_str());
+                    ("sudo-rule", Severity::High, quoted(name))
+                }
                 (true, true, _) => ("sudo-nopasswd", Severity::High, "the image's user".into()),
                 (true, false, _) if answerable && rule.is_to_root() => {
                     ("sudo-rule", Severity::High, "the image's user".into())
@@ -207,6 +230,9 @@ fn sudo(
                 (false, _, None) => ("sudo-rule", Severity::Medium, "others".into()),
             };
             let asks = match (ours, nopasswd) {
+                (false, _) if step.is_some() => {
+                    ", and sudo lets the image's user act as that account"
+                }
                 (false, _) if entrant.is_some() => {
                     "with a password that is empty or known to the image's author"
                 }
@@ -239,6 +265,9 @@ fn sudo(
                 message,
             ));
         }
+        for setting in &source.sudoers.settings {
+            findings.push(judged_setting(flat, source, setting, present));
+        }
         for line in source.sudoers.odd_lines.iter().take(5) {
             let severity = if present {
                 Severity::Medium
@@ -255,6 +284,53 @@ fn sudo(
             ));
         }
     }
+}
+
+/// An option of `Defaults` that is not known to be harmless.
+fn judged_setting(flat: &Flat<'_>, source: &Source, setting: &Setting, present: bool) -> Finding {
+    let name = quoted(&shorten(&match &setting.value {
+        Some(value) => format!("{}={value}", setting.name),
+        None => setting.name.clone(),
+    }));
+    let line = setting.line;
+    let (rule, severity, message) = match setting.effect {
+        Effect::Unknown => (
+            "account-unreadable",
+            Severity::Medium,
+            format!("line {line} has an option of sudo that is not judged: {name}"),
+        ),
+        Effect::Acts(how) if is_plain_log(flat, setting) => (
+            "sudo-setting",
+            Severity::Medium,
+            format!("line {line} sets {name}: {how}"),
+        ),
+        Effect::Acts(how) => (
+            "sudo-setting",
+            Severity::High,
+            format!("line {line} sets {name}: {how}"),
+        ),
+    };
+    let severity = if present { severity } else { Severity::Low };
+    Finding::of_path(rule, severity, source.layer, &source.path, message)
+}
+
+/// `logfile` in `/var/log`, where no link leads elsewhere and no user but root can put one.
+fn is_plain_log(flat: &Flat<'_>, setting: &Setting) -> bool {
+    let path = setting
+        .value
+        .as_deref()
+        .filter(|_| setting.name == "logfile");
+    let path = path.filter(|path| path.starts_with('/'));
+    let Some(path) = path.and_then(|path| join(b"", path.as_bytes())) else {
+        return false;
+    };
+    // What is not kept there is a plain file, or a directory of root's alone.
+    is_beneath(&path, b"var/log")
+        && flat.follow(&path).as_ref() == Some(&path)
+        && ancestors(&path)
+            .chain([path.as_slice()])
+            .filter(|path| is_beneath(path, b"var"))
+            .all(|path| flat.item(path).is_none())
 }
 
 fn shorten(text: &str) -> String {

@@ -1,0 +1,172 @@
+//! What PAM's modules do as root besides authentication, because of their arguments and of the files in
+//! `/etc/security`: groups and capabilities that they give, directories that they make, scripts that they run.
+
+use super::super::accounts::pam::{Kind, Line};
+use super::super::accounts::pam_files::{self, Given};
+use super::super::flatten::{Flat, Lookup};
+use super::super::paths::{is_beneath, join, text};
+use super::accounts::{Accounts, Runtime};
+
+/// Scripts that `pam_motd` of Debian runs as root.
+const MOTD: &[u8] = b"etc/update-motd.d";
+
+/// The only one that Debian ships (package `base-files`): dpkg has no digest of it.
+const OF_DEBIAN: &[&[u8]] = &[b"#!/bin/sh\nuname -snrvm\n"];
+
+/// Where a directory of another user opens a way to root.
+const SYSTEM: [&[u8]; 14] = [
+    b"bin",
+    b"sbin",
+    b"lib",
+    b"lib32",
+    b"lib64",
+    b"libx32",
+    b"usr",
+    b"etc",
+    b"boot",
+    b"root",
+    b"run/sudo",
+    b"var/db",
+    b"var/lib/misc",
+    b"var/lib/extrausers",
+];
+
+/// As part of the sentence "the service … does so before it asks for a password".
+pub(super) fn deed(
+    flat: &Flat<'_>,
+    accounts: &Accounts,
+    runtime: &Runtime,
+    name: &str,
+    line: &Line,
+) -> Option<String> {
+    let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
+    match name {
+        "pam_group" => file(flat, line, b"etc/security/group.conf", pam_files::groups)
+            .map(|what| format!("gives groups that may be as good as root ({what})")),
+        "pam_cap" => file(
+            flat,
+            line,
+            b"etc/security/capability.conf",
+            pam_files::capabilities,
+        )
+        .map(|what| format!("gives capabilities that are as good as root ({what})")),
+        "pam_limits" => files(
+            flat,
+            line,
+            b"etc/security/limits.conf",
+            b"etc/security/limits.d",
+            pam_files::roots,
+        )
+        .map(|what| format!("changes the root directory ({what})")),
+        "pam_namespace" => files(
+            flat,
+            line,
+            b"etc/security/namespace.conf",
+            b"etc/security/namespace.d",
+            pam_files::namespaces,
+        )
+        .map(|what| format!("exchanges directories and runs namespace.init as root ({what})")),
+        "pam_mkhomedir" if line.kind == Kind::Session => home(flat, accounts, runtime),
+        "pam_motd" if line.kind == Kind::Session && !has("noupdate") => motd(flat),
+        "pam_xauth" => line
+            .arguments
+            .iter()
+            .find(|argument| argument.starts_with("xauthpath="))
+            .map(|_| "runs a program that the line names".to_owned()),
+        _ => None,
+    }
+}
+
+/// What a module's file gives, or why that is not known.
+fn file(
+    flat: &Flat<'_>,
+    line: &Line,
+    path: &[u8],
+    parse: fn(&[u8]) -> Vec<Given>,
+) -> Option<String> {
+    let own = line.arguments.iter().find_map(|argument| {
+        let named = argument
+            .strip_prefix("conf=")
+            .or_else(|| argument.strip_prefix("config="))?;
+        (join(b"", named.as_bytes()).as_deref() != Some(path)).then_some(named)
+    });
+    if let Some(own) = own {
+        return Some(format!("what {} says is not judged", text(own.as_bytes())));
+    }
+    read(flat, path, parse)
+}
+
+fn read(flat: &Flat<'_>, path: &[u8], parse: fn(&[u8]) -> Vec<Given>) -> Option<String> {
+    match flat.read_through_links(path) {
+        Lookup::Absent => None,
+        Lookup::Bytes { bytes, .. } => parse(bytes).first().map(|given| {
+            format!(
+                "/{}, line {}: {}",
+                text(path),
+                given.line,
+                text(given.what.as_bytes())
+            )
+        }),
+        Lookup::Unreadable { problem, .. } => {
+            Some(format!("/{} cannot be judged: {problem}", text(path)))
+        }
+    }
+}
+
+/// The same for a file with a directory of further ones.
+fn files(
+    flat: &Flat<'_>,
+    line: &Line,
+    path: &[u8],
+    directory: &[u8],
+    parse: fn(&[u8]) -> Vec<Given>,
+) -> Option<String> {
+    file(flat, line, path, parse).or_else(|| {
+        beneath(flat, directory)
+            .iter()
+            .find_map(|path| read(flat, path, parse))
+    })
+}
+
+/// The files of a directory; if it is a link, one path that cannot be read.
+fn beneath(flat: &Flat<'_>, directory: &[u8]) -> Vec<Vec<u8>> {
+    let any = [directory, b"/x"].concat();
+    match flat.read(&any) {
+        Lookup::Unreadable { .. } if flat.has(directory) => vec![directory.to_vec()],
+        _ => flat.files_in(directory),
+    }
+}
+
+/// `pam_mkhomedir` gives the directory to the user: in a system tree, root's programs load what lies there.
+fn home(flat: &Flat<'_>, accounts: &Accounts, runtime: &Runtime) -> Option<String> {
+    let account = accounts.entering(runtime).into_iter().find(|account| {
+        let Some(home) = join(b"", account.home.as_bytes()) else {
+            return true;
+        };
+        // A link in the way, whose target is not known.
+        let leads_elsewhere = matches!(flat.read(&home), Lookup::Unreadable { .. });
+        let is_system = SYSTEM.iter().any(|tree| is_beneath(&home, tree));
+        // The module leaves a directory alone that is there.
+        (is_system || leads_elsewhere) && !flat.has(&home)
+    })?;
+    Some(format!(
+        "makes a directory for `{}` in a place of the system ({})",
+        text(account.name.as_bytes()),
+        text(account.home.as_bytes())
+    ))
+}
+
+/// Scripts in `/etc/update-motd.d` besides Debian's.
+fn motd(flat: &Flat<'_>) -> Option<String> {
+    let own = beneath(flat, MOTD).into_iter().find(|path| {
+        let runs = flat
+            .item(path)
+            .is_none_or(|(_, item)| item.mode & 0o111 != 0);
+        let is_known = match flat.read(path) {
+            Lookup::Bytes { bytes, .. } => OF_DEBIAN.contains(&bytes),
+            _ => false,
+        };
+        runs && !is_known
+    })?;
+    Some(format!("runs /{} as root", text(&own)))
+}
