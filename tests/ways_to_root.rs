@@ -211,7 +211,7 @@ impl Parts {
     fn standing_in(&self) -> Vec<u8> {
         let soname = "libsudo_util.so.0";
         let names = Command::new("nm")
-            .args(["-D", "--undefined-only", "--format=posix"])
+            .args(["-D", "--format=posix"])
             .arg(self.path("sudo/usr/bin/sudo"))
             .output()
             .unwrap()
@@ -219,10 +219,19 @@ impl Parts {
         let names = String::from_utf8(names).unwrap();
         let names: String = names
             .lines()
-            .filter_map(|line| line.split([' ', '@']).next())
-            .filter(|name| name.starts_with("sudo") || name.starts_with("initprogname"))
-            .fold(String::new(), |text, name| {
-                format!("{text}void {name}() {{}}\n")
+            .filter_map(|line| {
+                let (name, rest) = line.split_once(' ')?;
+                let name = name.split('@').next()?;
+                let is_data = !rest.starts_with('U');
+                name.starts_with("sudo").then_some((name, is_data))
+            })
+            .fold(String::new(), |text, (name, is_data)| {
+                let made = if is_data {
+                    format!("char {name}[64];\n")
+                } else {
+                    format!("void {name}() {{}}\n")
+                };
+                text + &made
             });
         let (source, target) = (self.path("standing.c"), self.path(soname));
         fs::write(&source, format!("{OWN}{names}")).unwrap();
@@ -805,7 +814,7 @@ fn of_sudo(parts: &Parts) -> Vec<Case> {
 
 /// sudo writes an account of root's into passwd: what it breaks off, or repeats as it was given.
 const SUDO_WRITES: &str = "long=$(printf 'x%.0s' $(seq 100)); line='own::0:0::/:/bin/sh'; \
-    sudo -n -p \"$(printf 'x\\n%s\\nx' $line)\" id $long $line; su own -c 'id -u' </dev/null";
+    echo none | sudo -S -p \"$(printf 'x\\n%s\\nx' $line)\" id $long $line; su own -c 'id -u' </dev/null";
 
 /// The record of a password that was given: a lock, then one for all terminals (`struct timestamp_entry`).
 const SUDO_RECORD: &str = "mkdir -m 700 /tmp/ts; python3 -c 'import os, struct, time\n\
@@ -813,7 +822,7 @@ def entry(kind): return struct.pack(\"@HHHHIiqqqqQ\", 2, 56, kind, 0, 1001, 0, 0
 os.umask(0o77)\n\
 for name in [\"app\", \"1001\"]: open(\"/tmp/ts/\" + name, \"wb\").write(entry(4) + entry(1))'; sudo -n id -u";
 
-const SUDO_MAILS: &str = "sudo -n id -u; for at in $(seq 50); do test -s /tmp/told && break; \
+const SUDO_MAILS: &str = "echo none | sudo -S id -u; for at in $(seq 50); do test -s /tmp/told && break; \
     python3 -c 'import time; time.sleep(0.1)'; done; cat /tmp/told";
 
 fn of_settings_of_sudo(_parts: &Parts) -> Vec<Case> {
@@ -901,6 +910,9 @@ fn of_files_of_pam_modules(parts: &Parts) -> Vec<Case> {
     const GROUPS: &str = "echo 'correct horse battery' | su app -c 'sudo -n id -u'";
     const CAPABILITIES: &str = "echo 'correct horse battery' | \
         su app -c \"python3 -c 'import os; os.setuid(0); print(os.getuid())'\"";
+    const MESSAGE: &str = "echo 'correct horse battery' | sudo -S -u ops true; cat /tmp/told";
+    const MESSAGE_OF_SU: &str = "echo 'correct horse battery' | sudo -S -u ops true; \
+        echo 'correct horse battery' | su app -c true; cat /tmp/told";
     const HOME: &str = "echo 'correct horse battery' | \
         su app -c 'cp /opt/own/* /usr/libexec/sudo/glibc-hwcaps/x86-64-v2/'; sudo -n id -u";
     let su = String::from_utf8(parts.shipped("etc/pam.d/su")).unwrap();
@@ -911,6 +923,23 @@ fn of_files_of_pam_modules(parts: &Parts) -> Vec<Case> {
             .file("etc/pam.d/su", 0o644, format!("{line}\n{su}"))
     };
     let root = "root ALL=(ALL) ALL\n";
+    let own = String::from_utf8(fs::read(parts.path("sudo/etc/pam.d/sudo")).unwrap()).unwrap();
+    // A rule for an account that is nobody, with a password that is known.
+    let of_sudo = |layer: Layer| {
+        layer
+            .owned("etc/shadow", 0o640, (0, 42), &known)
+            .file(
+                "etc/passwd",
+                0o644,
+                format!("{ACCOUNTS}ops:x:1500:1500::/home/ops:/bin/bash\n"),
+            )
+            .file("etc/sudoers", 0o440, "app ALL=(ops) ALL\n")
+            .file(
+                "etc/pam.d/sudo",
+                0o644,
+                format!("{own}session optional pam_motd.so\n"),
+            )
+    };
     vec![
         case("pam-groups", "pam", GROUPS, |way| {
             let group = pick(way, "sudo", "audio");
@@ -937,28 +966,26 @@ fn of_files_of_pam_modules(parts: &Parts) -> Vec<Case> {
                 .file("etc/sudoers", 0o440, root)
                 .file("opt/own/libsudo_util.so.0", 0o644, parts.standing_in())
         }),
-        case("pam-message", "pam", SU_TO_OWN, |way| {
+        case("pam-message", "pam", MESSAGE, |way| {
             let place = pick(way, "etc/update-motd.d/own", "etc/update-motd.d.own");
-            with("session optional pam_motd.so").file(place, 0o755, TELLS)
+            of_sudo(Layer::new().file(place, 0o755, TELLS))
         }),
-        case("pam-message-of-debian", "pam", SU_TO_OWN, |way| {
+        case("pam-message-of-debian", "pam", MESSAGE, |way| {
             let text = pick(way, TELLS, "#!/bin/sh\nuname -snrvm\n");
-            with("session optional pam_motd.so motd=/run/motd.dynamic").file(
-                "etc/update-motd.d/10-uname",
-                0o755,
-                text,
-            )
+            of_sudo(Layer::new().file("etc/update-motd.d/10-uname", 0o755, text))
         }),
-        case("pam-namespaces", "pam", SU_TO_OWN, |way| {
-            let comment = pick(way, "", "# ");
-            with("session optional pam_namespace.so")
-                .dir("opt/inst", 0o0, (0, 0))
-                .file(
-                    "etc/security/namespace.conf",
+        // su's shell takes the caller's ids: there, nothing runs as root.
+        case("pam-message-of-su", "pam", MESSAGE_OF_SU, |way| {
+            let layer = Layer::new().file("etc/update-motd.d/own", 0o755, TELLS);
+            if way {
+                of_sudo(layer)
+            } else {
+                layer.owned("etc/shadow", 0o640, (0, 42), &known).file(
+                    "etc/pam.d/su",
                     0o644,
-                    format!("{comment}/opt/own /opt/inst/ user root\n"),
+                    format!("session optional pam_motd.so\n{su}"),
                 )
-                .file("etc/security/namespace.init", 0o755, TELLS)
+            }
         }),
     ]
 }
