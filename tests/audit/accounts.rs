@@ -320,15 +320,43 @@ fn harmless_neighbours_of_sudo_and_pam() {
         let opened = with_password(base(Layer::new())).file(path, 0o644, text);
         assert!(high(opened, rule), "{path}: {text}");
     }
-    for (path, target) in [
-        ("etc/security/group.conf", "/opt/group.conf"),
-        ("etc/security/namespace.d", "/opt/namespace.d"),
+    // sudo's real user is root too: a shell that it runs stays root.
+    let message = |text: &str, service: &str| {
+        let layer = base(Layer::new())
+            .file("etc/sudoers", 0o440, "%root ALL=(daemon) ALL\n")
+            .file(
+                service,
+                0o644,
+                "auth required pam_permit.so\nsession optional pam_motd.so\n\
+                 account required pam_permit.so\n",
+            )
+            .file(
+                "usr/lib/x86_64-linux-gnu/security/pam_permit.so",
+                0o644,
+                "permit",
+            );
+        layer.file("etc/update-motd.d/10-uname", 0o755, text)
+    };
+    for (text, service, found) in [
+        ("#!/bin/sh\nid\n", "etc/pam.d/sudo", true),
+        ("#!/bin/sh\nid\n", "etc/pam.d/chsh", false),
+        ("#!/bin/sh\nuname -snrvm\n", "etc/pam.d/sudo", false),
+    ] {
+        let report = audit_of(&with(message(text, service)));
+        let told = report.findings.iter().any(|it| {
+            it.message
+                .contains("runs /etc/update-motd.d/10-uname as root")
+        });
+        assert_eq!(told, found, "{service}: {text}");
+    }
+    for (path, target, leads_on) in [
+        ("etc/security/group.conf", "/opt/group.conf", false),
+        ("etc/security/namespace.d", "/opt/namespace.d", true),
     ] {
         let linked = with_password(base(Layer::new()))
             .symlink(path, target)
             .file(&format!("{}/x.conf", &target[1..]), 0o644, "x");
-        let dangling = path.ends_with(".conf");
-        assert_eq!(high(linked, "pam"), !dangling, "{path}");
+        assert_eq!(high(linked, "pam"), leads_on, "{path}");
     }
     for line in [
         "pam_group.so conf=/opt/x",
@@ -375,7 +403,7 @@ fn with_password(layer: Layer) -> Layer {
             "etc/pam.d/su",
             0o644,
             "auth optional pam_group.so\nauth optional pam_cap.so\nauth required pam_unix.so\n\
-             session optional pam_namespace.so\nsession required pam_limits.so\n",
+             account required pam_unix.so\nsession optional pam_namespace.so\nsession required pam_limits.so\n",
         )
 }
 

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::accounts::pam::{self, Answer, Deed, Kind, Line, StackEnd, Statement};
+use super::super::accounts::pam::{self, Answer, Deed, Judged, Kind, Line, StackEnd, Statement};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
 use super::super::paths::{join, shown};
@@ -432,7 +432,7 @@ fn load(loaded: &mut Loaded<'_>, module: &str) {
 }
 
 /// The possible answers of a module; and what root then does for the image's author.
-fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>, Option<String>) {
+fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> Judged {
     let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
     let is_there = match line.module.strip_prefix('/') {
         Some(path) => loaded.flat().real(path.as_bytes()).is_some(),

@@ -59,9 +59,8 @@ pub(crate) fn is_read(path: &[u8]) -> bool {
     let (_, parent) = split(directory);
     match name {
         b".netrc" | b"_netrc" | b".pypirc" | b".npmrc" | b".yarnrc" | b".dockercfg"
-        | b"pip.conf" | b".my.cnf" | b"uv.toml" => true,
+        | b"pip.conf" | b".my.cnf" | b"uv.toml" | b"auth.json" => true,
         b"config.json" => parent == b".docker" || parent == b"containers",
-        b"auth.json" => true,
         b"auth.toml" | b"config.toml" => parent == b"pypoetry",
         _ => is_env_file(name) || is_kubeconfig(name) || is_own_code(path),
     }

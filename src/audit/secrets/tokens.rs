@@ -128,7 +128,7 @@ const fn azure(prefix: &'static str, length: usize) -> Form {
     }
 }
 
-/// A key of WireGuard's.
+/// A key of `WireGuard`'s.
 const fn wireguard(prefix: &'static str) -> Form {
     Form {
         kind: SecretKind::PrivateKey,
