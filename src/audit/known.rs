@@ -97,13 +97,10 @@ const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;
 const SYS_NICE: u32 = 23;
 
-/// Programs without their own setuid bit that setuid programs run as root; sudo sends mail.
-const HELPERS: [&str; 8] = [
-    "bin/msmtp",
+/// Programs without their own setuid bit that setuid programs run as root.
+const HELPERS: [&str; 5] = [
     "sbin/mkhomedir_helper",
     "sbin/pam_namespace_helper",
-    "sbin/sendmail",
-    "sbin/ssmtp",
     "sbin/unix_chkpwd",
     "sbin/unix_update",
     "usr/libexec/sudo/sesh",

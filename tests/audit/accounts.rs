@@ -214,3 +214,216 @@ fn sudo_in_odd_places() {
     keeps(&doas("permit nopass :wheel\n"), "doas-rule");
     keeps(&doas("permit nopass :root\ndeny default\n"), "doas-rule");
 }
+
+/// What Debian ships, and settings that many images have.
+#[test]
+fn harmless_neighbours_of_sudo_and_pam() {
+    const SU_PAM: &str = "auth sufficient pam_rootok.so\nsession required pam_env.so readenv=1\n\
+        session optional pam_motd.so motd=/run/motd.dynamic\nsession optional pam_motd.so noupdate\n\
+        session optional pam_mail.so nopen\nsession required pam_limits.so\n\
+        session optional pam_mkhomedir.so\nauth optional pam_group.so\nauth optional pam_cap.so\n\
+        session optional pam_namespace.so\n";
+    let modules = [
+        "env",
+        "motd",
+        "mail",
+        "limits",
+        "group",
+        "cap",
+        "namespace",
+        "mkhomedir",
+    ];
+    let comments = "# comments alone\n#su;*;app;Al0000-2400;sudo\n#^cap_setuid app\n";
+    let base = |layer: Layer| {
+        let layer = modules.iter().fold(layer, |layer, module| {
+            let path = format!("usr/lib/x86_64-linux-gnu/security/pam_{module}.so");
+            layer.file(&path, 0o644, module)
+        });
+        layer
+            .file("usr/bin/sudo", 0o4755, "sudo")
+            .file("etc/pam.d/su", 0o644, SU_PAM)
+            .file(
+                "etc/update-motd.d/10-uname",
+                0o755,
+                "#!/bin/sh\nuname -snrvm\n",
+            )
+    };
+    let high = |layer: Layer, rule: &str| {
+        let report = audit_of(&with(layer));
+        let mut grave = report.findings.iter().filter(|it| it.severity == High);
+        grave.any(|finding| finding.rule == rule)
+    };
+    let harmless = base(Layer::new())
+        .file(
+            "etc/sudoers",
+            0o440,
+            "Defaults\tenv_reset\nDefaults\tmail_badpass\n\
+             Defaults\tsecure_path=\"/usr/local/sbin:/usr/sbin:/usr/bin\"\nDefaults\tuse_pty\n\
+             root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n",
+        )
+        .file(
+            "etc/sudo.conf",
+            0o644,
+            "#Debug sudo /var/log/sudo_debug all@warn\n",
+        )
+        .file("etc/security/group.conf", 0o644, comments)
+        .file(
+            "etc/security/capability.conf",
+            0o644,
+            format!("{comments}none *\n"),
+        )
+        .file("etc/security/namespace.conf", 0o644, comments)
+        .file("etc/security/limits.conf", 0o644, "* soft nofile 4096\n");
+    let report = audit_of(&with(harmless));
+    let wrong: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|it| ["pam", "sudo-setting", "account-unreadable"].contains(&it.rule))
+        .map(|it| &it.message)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    for (path, text, rule) in [
+        (
+            "etc/security/group.conf",
+            "su;*;app;Al0000-2400;sudo\n",
+            "pam",
+        ),
+        ("etc/security/capability.conf", "^cap_setuid app\n", "pam"),
+        (
+            "etc/security/namespace.conf",
+            "/etc /opt/ user root\n",
+            "pam",
+        ),
+        (
+            "etc/security/namespace.d/own.conf",
+            "/etc /opt/ user root\n",
+            "pam",
+        ),
+        (
+            "etc/security/limits.d/own.conf",
+            "app - chroot /opt/own\n",
+            "pam",
+        ),
+        (
+            "etc/sudo.conf",
+            "Debug sudo /var/log/sudo_debug all@warn\n",
+            "sudo-setting",
+        ),
+        ("etc/sudoers", "Defaults iolog_dir=/etc\n", "sudo-setting"),
+        (
+            "etc/sudoers",
+            "Defaults timestampowner=app\n",
+            "sudo-setting",
+        ),
+        ("run/sudo/ts/default", "a record", "sudo-setting"),
+    ] {
+        let opened = with_password(base(Layer::new())).file(path, 0o644, text);
+        assert!(high(opened, rule), "{path}: {text}");
+    }
+    // sudo's real user is root too: a shell that it runs stays root.
+    let message = |text: &str, service: &str| {
+        let layer = base(Layer::new())
+            .file("etc/sudoers", 0o440, "%root ALL=(daemon) ALL\n")
+            .file(
+                service,
+                0o644,
+                "auth required pam_permit.so\nsession optional pam_motd.so\n\
+                 account required pam_permit.so\n",
+            )
+            .file(
+                "usr/lib/x86_64-linux-gnu/security/pam_permit.so",
+                0o644,
+                "permit",
+            );
+        layer.file("etc/update-motd.d/10-uname", 0o755, text)
+    };
+    for (text, service, found) in [
+        ("#!/bin/sh\nid\n", "etc/pam.d/sudo", true),
+        ("#!/bin/sh\nid\n", "etc/pam.d/chsh", false),
+        ("#!/bin/sh\nuname -snrvm\n", "etc/pam.d/sudo", false),
+    ] {
+        let report = audit_of(&with(message(text, service)));
+        let told = report.findings.iter().any(|it| {
+            it.message
+                .contains("runs /etc/update-motd.d/10-uname as root")
+        });
+        assert_eq!(told, found, "{service}: {text}");
+    }
+    for (path, target, leads_on) in [
+        ("etc/security/group.conf", "/opt/group.conf", false),
+        ("etc/security/namespace.d", "/opt/namespace.d", true),
+    ] {
+        let linked = with_password(base(Layer::new()))
+            .symlink(path, target)
+            .file(&format!("{}/x.conf", &target[1..]), 0o644, "x");
+        assert_eq!(high(linked, "pam"), leads_on, "{path}");
+    }
+    for line in [
+        "pam_group.so conf=/opt/x",
+        "pam_cap.so config=/opt/x",
+        "pam_xauth.so xauthpath=/opt/x",
+    ] {
+        let text = format!("auth optional {line}\n");
+        let layer = base(Layer::new())
+            .file(
+                "usr/lib/x86_64-linux-gnu/security/pam_xauth.so",
+                0o644,
+                "xauth",
+            )
+            .file("etc/pam.d/su", 0o644, text);
+        assert!(high(layer, "pam"), "{line}");
+    }
+    let log = |target: &str| {
+        let text = format!("Defaults logfile={target}\n");
+        with(base(Layer::new()).file("etc/sudoers", 0o440, text))
+    };
+    breaks(&log("/var/log/sudo.log"), "sudo-setting", Medium);
+    breaks(&log("/var/log/../../etc/passwd"), "sudo-setting", High);
+    let open = base(Layer::new()).dir("var/log/", 0o775, (0, 0)).file(
+        "etc/sudoers",
+        0o440,
+        "Defaults logfile=/var/log/sudo.log\n",
+    );
+    breaks(&with(open), "sudo-setting", High);
+    let unknown = base(Layer::new()).file("etc/sudoers", 0o440, "Defaults what_is_this\n");
+    breaks(&with(unknown), "account-unreadable", Medium);
+}
+
+/// The image's user has a password that is known.
+fn with_password(layer: Layer) -> Layer {
+    let text = "root:*:19000::::::\ndefault:$6$salt$hash:19000::::::\n";
+    layer
+        .owned("etc/shadow", 0o640, (0, 42), text)
+        .file(
+            "usr/lib/x86_64-linux-gnu/security/pam_unix.so",
+            0o644,
+            "unix",
+        )
+        .file(
+            "etc/pam.d/su",
+            0o644,
+            "auth optional pam_group.so\nauth optional pam_cap.so\nauth required pam_unix.so\n\
+             account required pam_unix.so\nsession optional pam_namespace.so\nsession required pam_limits.so\n",
+        )
+}
+
+#[test]
+fn subordinate_ids_that_hold_root() {
+    let mapped = |text: &str, mode: u32| {
+        with(Layer::new().file("etc/subuid", 0o644, text).file(
+            "usr/bin/newuidmap",
+            mode,
+            "newuidmap",
+        ))
+    };
+    breaks(&mapped("app:0:1\n", 0o4755), "account-subid", Medium);
+    breaks(&mapped("app:0:1\n", 0o755), "account-subid", Low);
+    keeps(&mapped("app:100000:65536\n", 0o4755), "account-subid");
+    keeps(&mapped("root:0:65536\n", 0o4755), "account-subid");
+    let groups = with(Layer::new().file("etc/subgid", 0o644, "app:0:1\n").file(
+        "usr/bin/newgidmap",
+        0o4755,
+        "newgidmap",
+    ));
+    breaks(&groups, "account-subid", Medium);
+}

@@ -115,3 +115,60 @@ fn secrets_in_any_layer() {
     let built = sound().layer_by(Layer::new(), &format!("RUN TOKEN={} make", token()));
     breaks(&built, "secret-token", High);
 }
+
+#[test]
+fn secrets_of_more_kinds_and_their_near_twins() {
+    let owned = |path: &str, content: &str| {
+        with(Layer::new().owned(path, 0o664, (1001, 0), content.as_bytes()))
+    };
+    let settings = "SECRET_KEY = 'k3!x9v_q2m#8wz7p0a5d'\n";
+    breaks(
+        &owned("opt/app-root/src/shop/settings.py", settings),
+        "secret-credentials",
+        Medium,
+    );
+    keeps(
+        &owned(
+            "opt/app-root/lib/python3.11/site-packages/x/settings.py",
+            settings,
+        ),
+        "secret-credentials",
+    );
+    breaks(
+        &owned("opt/app-root/src/prod.env", "API_KEY=abc\n"),
+        "secret-file",
+        High,
+    );
+    for (variable, rule, severity) in [
+        ("MYSQL_PWD=w0rd", "secret-variable", Medium),
+        (
+            "INDEX=https://aB3dE5gH7jK9m@git.example.com/x",
+            "secret-credentials",
+            High,
+        ),
+        (
+            r#"DB={"host":"db","password":"w0rd"}"#,
+            "secret-credentials",
+            High,
+        ),
+        (
+            "HEADER=Authorization: Bearer aB3dE5gH7jK9mN1pQ3sT",
+            "secret-credentials",
+            High,
+        ),
+    ] {
+        breaks(&sound().set("Env", json!([variable])), rule, severity);
+    }
+    for variable in [
+        "PWD=/opt/app-root",
+        r#"DB={"host":"db"}"#,
+        "H=Bearer $TOKEN",
+    ] {
+        let report = audit_of(&sound().set("Env", json!([variable])));
+        let told = report
+            .findings
+            .iter()
+            .any(|it| it.rule.starts_with("secret"));
+        assert!(!told, "{variable}");
+    }
+}

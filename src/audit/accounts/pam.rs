@@ -209,6 +209,9 @@ impl Answer {
     }
 }
 
+/// What a module may answer; and what root then does for the image's author.
+pub type Judged = (Vec<Answer>, Option<String>);
+
 /// A module of a stack, its control's table and what it may answer.
 #[derive(Debug, Clone)]
 pub struct Step {
@@ -369,7 +372,7 @@ pub fn stack(
     service: &str,
     kind: Kind,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
-    step: &dyn Fn(&Line) -> (Vec<Answer>, Option<String>),
+    step: &dyn Fn(&Line) -> Judged,
 ) -> Option<Vec<Node>> {
     let mut budget = MAX_LINES;
     collect(service, kind, read, step, 0, &mut budget)
@@ -379,7 +382,7 @@ fn collect(
     service: &str,
     kind: Kind,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
-    step: &dyn Fn(&Line) -> (Vec<Answer>, Option<String>),
+    step: &dyn Fn(&Line) -> Judged,
     depth: usize,
     budget: &mut usize,
 ) -> Option<Vec<Node>> {

@@ -2,12 +2,14 @@
 
 use proptest::prelude::*;
 
-use super::pam::{Answer, Kind, Line, Statement, modules, parse, parse_common, stack, walk};
+use super::pam::{
+    Answer, Judged, Kind, Line, Statement, modules, parse, parse_common, stack, walk,
+};
 
 const COMMON: &str = "auth [success=1 default=ignore] pam_unix.so nullok\n\
     auth requisite pam_deny.so\nauth required pam_permit.so\n";
 
-fn answers(line: &Line) -> (Vec<Answer>, Option<String>) {
+fn answers(line: &Line) -> Judged {
     match line.module.as_str() {
         "pam_permit.so" | "pam_faillock.so" => (vec![Answer::Success], None),
         "pam_exec.so" => (vec![Answer::Success, Answer::Failure], Some("runs".into())),

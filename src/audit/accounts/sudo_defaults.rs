@@ -152,11 +152,11 @@ const ACTING: [(&str, &str); 14] = [
     ("lecture_file", "sudo reads it as root and shows it"),
     ("lecture_status_dir", "sudo writes there as root"),
     ("logfile", "sudo writes it as root"),
+    ("mailerflags", "sudo hands it to its program for mail"),
     (
-        "mailerflags",
-        "sudo hands it to a program that runs as root",
+        "mailerpath",
+        "sudo runs it, as root unless it was built otherwise",
     ),
-    ("mailerpath", "sudo runs it as root"),
     ("runchroot", "sudo runs commands as root in that tree"),
     (
         "timestampdir",

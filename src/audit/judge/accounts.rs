@@ -351,6 +351,20 @@ impl Runtime {
     }
 }
 
+/// The image's user, and accounts with a password.
+pub(super) struct People<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) runtime: &'a Runtime,
+    pub(super) entrants: &'a [Entrant],
+}
+
+impl People<'_> {
+    /// The password of the image's user is empty, or known to the image's author.
+    pub(super) fn own_is_known(&self) -> bool {
+        self.entrants.iter().any(|entrant| entrant.is_own)
+    }
+}
+
 pub(super) fn judge(accounts: &Accounts, runtime: &Runtime, findings: &mut Vec<Finding>) {
     let layer = accounts.passwd_layer;
     let mut push = |rule, severity, message| {

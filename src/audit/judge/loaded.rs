@@ -182,7 +182,7 @@ impl<'a> Loaded<'a> {
     }
 
     /// A program that a privileged one runs as root.
-    pub(super) fn helper(&mut self, path: &[u8], owner: &str) {
+    fn helper(&mut self, path: &[u8], owner: &str) {
         if let Some(real) = self.flat.real(path) {
             self.file(&real, &format!("is run as root by {owner}"));
         }

@@ -27,7 +27,7 @@ use super::finding::{Finding, Severity};
 use super::flatten::{Flat, Seen};
 use super::interest::Interest;
 use super::paths;
-use accounts::{Accounts, Runtime};
+use accounts::{Accounts, People, Runtime};
 use loaded::Loaded;
 use privileges::SudoFacts;
 use trust::Trust;
@@ -57,7 +57,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
         .iter()
         .any(|program| loaded.has_program(program));
     let entrants = accounts::entrants(&accounts, &runtime, subject.flat, has_su, &mut findings);
-    let people = privileges::People {
+    let people = People {
         accounts: &accounts,
         runtime: &runtime,
         entrants: &entrants,

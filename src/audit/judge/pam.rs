@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::accounts::pam::{self, Answer, Deed, Kind, Line, StackEnd, Statement};
+use super::super::accounts::pam::{self, Answer, Deed, Judged, Kind, Line, StackEnd, Statement};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
 use super::super::paths::{join, shown};
@@ -161,6 +161,8 @@ fn place(flat: &Flat<'_>, service: &str) -> Option<(Vec<u8>, usize)> {
 struct Caller<'a> {
     accounts: &'a Accounts,
     runtime: &'a Runtime,
+    /// sudo asks, whose real user is root too: a shell does not take the caller's ids again.
+    by_sudo: bool,
     /// The person asks for root; otherwise for an account with a known password, or for the own account.
     root: bool,
     /// The person knows the password of that account.
@@ -227,6 +229,7 @@ fn judge_service(
         let caller = Caller {
             accounts: person.accounts,
             runtime,
+            by_sudo: asked_by_sudo,
             root,
             knows: person.knows && !root,
             target: match (to_root, root) {
@@ -429,7 +432,7 @@ fn load(loaded: &mut Loaded<'_>, module: &str) {
 }
 
 /// The possible answers of a module; and what root then does for the image's author.
-fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>, Option<String>) {
+fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> Judged {
     let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
     let is_there = match line.module.strip_prefix('/') {
         Some(path) => loaded.flat().real(path.as_bytes()).is_some(),
@@ -462,6 +465,8 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>
     };
     let does = if RUNNING.contains(&name) {
         Some("runs a program as root".to_owned())
+    } else if name == "pam_motd" && !caller.by_sudo {
+        None
     } else {
         pam_modules::deed(loaded.flat(), caller.accounts, caller.runtime, name, line)
     };

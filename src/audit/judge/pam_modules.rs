@@ -122,18 +122,27 @@ fn files(
     parse: fn(&[u8]) -> Vec<Given>,
 ) -> Option<String> {
     file(flat, line, path, parse).or_else(|| {
+        if is_link(flat, directory) {
+            return Some(format!("/{} is not a directory", text(directory)));
+        }
         beneath(flat, directory)
             .iter()
             .find_map(|path| read(flat, path, parse))
     })
 }
 
-/// The files of a directory; if it is a link, one path that cannot be read.
-fn beneath(flat: &Flat<'_>, directory: &[u8]) -> Vec<Vec<u8>> {
+/// Whether a directory is something else: what lies behind it is not known.
+fn is_link(flat: &Flat<'_>, directory: &[u8]) -> bool {
     let any = [directory, b"/x"].concat();
-    match flat.read(&any) {
-        Lookup::Unreadable { .. } if flat.has(directory) => vec![directory.to_vec()],
-        _ => flat.files_in(directory),
+    flat.has(directory) && matches!(flat.read(&any), Lookup::Unreadable { .. })
+}
+
+/// The files of a directory; if it is a link, the link.
+fn beneath(flat: &Flat<'_>, directory: &[u8]) -> Vec<Vec<u8>> {
+    if is_link(flat, directory) {
+        vec![directory.to_vec()]
+    } else {
+        flat.files_in(directory)
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::finding::{Finding, Severity};
 use super::super::flatten::Flat;
 use super::super::interest::Interest;
 use super::super::paths::{ancestors, is_beneath, join, shown, split};
-use super::accounts::{Accounts, Entrant, Runtime, readable};
+use super::accounts::{People, readable};
 use super::quoted;
 use super::sudo_steps::{self, Steps};
 
@@ -55,20 +55,6 @@ pub(super) fn judge(
         doas(flat, people, &files, present, findings);
     }
     facts
-}
-
-/// The image's user, and accounts with a password.
-pub(super) struct People<'a> {
-    pub(super) accounts: &'a Accounts,
-    pub(super) runtime: &'a Runtime,
-    pub(super) entrants: &'a [Entrant],
-}
-
-impl People<'_> {
-    /// The password of the image's user is empty, or known to the image's author.
-    pub(super) fn own_is_known(&self) -> bool {
-        self.entrants.iter().any(|entrant| entrant.is_own)
-    }
 }
 
 /// A file of rules and its origin.

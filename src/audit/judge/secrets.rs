@@ -92,6 +92,11 @@ fn describe(kind: SecretKind, path: &[u8]) -> (&'static str, Severity, String) {
             )
         }
         SecretKind::File(what) => ("secret-file", Severity::High, format!("is {what}")),
+        SecretKind::Credentials(what) if what == secrets::IN_CODE => (
+            "secret-credentials",
+            Severity::Medium,
+            "sets a secret key, or a login for a database, in the program's code".into(),
+        ),
         SecretKind::Credentials(what) => (
             "secret-credentials",
             Severity::High,

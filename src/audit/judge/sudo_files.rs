@@ -1,5 +1,5 @@
 //! What sudo reads, loads and runs besides its rules (rules `library`, `sudo-setting`, `account-unreadable`):
-//! `/etc/sudo.conf`, its plugins, its records of who has given a password, its program for mail.
+//! `/etc/sudo.conf`, its plugins, its records of who has given a password.
 
 use super::super::accounts::sudo_conf;
 use super::super::finding::{Finding, Severity};
@@ -52,8 +52,6 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, sudo: &SudoFacts, findings: &mut Ve
         let plugin = sudo_conf::in_plugins(conf, plugin);
         loaded.by_path(plugin.as_bytes(), "sudo");
     }
-    // Of every user who has no rule.
-    loaded.helper(b"usr/sbin/sendmail", "sudo, which sends mail,");
     records(loaded, findings);
 }
 

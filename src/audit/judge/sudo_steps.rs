@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use super::super::accounts::Id;
 use super::super::accounts::sudoers::{Asks, Rule, Sudoers};
 use super::super::flatten::Flat;
-use super::accounts::Runtime;
-use super::privileges::People;
+use super::accounts::{People, Runtime};
 
 /// How many pairs of a rule and an account are compared.
 const MAX_PAIRS: usize = 1_000_000;

@@ -221,6 +221,18 @@ pub(in super::super) mod tests {
                 SecretKind::Token("AWS"),
                 format!("\"SecretAccessKey\": \"{body}/+9\""),
             ),
+            (
+                SecretKind::PrivateKey,
+                format!("b3BlbnNzaC1rZXkt{}AAAABG5vbmUAAAAE{body}", "djEA"),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("Private{} = {body}{}=\n", "Key", &body[..6]),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("{{\"kty\":\"EC\",\"d\":\"{body}{}\"}}", &body[..6]),
+            ),
         ]
     }
 
@@ -272,6 +284,11 @@ pub(in super::super) mod tests {
             ),
             "AccountKey=${AZURE_KEY}".into(),
             "Private-Lines: 14\nare the lines of a key".into(),
+            format!("PublicKey = {}=", &"aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3dE5gH"[..43]),
+            "PrivateKey = ${WG_KEY}".into(),
+            "b3BlbnNzaC1rZXktdjEA is where a key begins".into(),
+            "{\"d\":\"M12 2C6.48 2 2 6.48 2 12s4.48 10 10 10 10-4.48 10-10S17.52 2\"}".into(),
+            "{\"d\":\"aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k\"}".into(),
             "-----BEGIN PUBLIC KEY-----\naB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3d\n".into(),
         ] {
             assert_eq!(kinds(&text), [], "{text}");

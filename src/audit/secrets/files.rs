@@ -6,7 +6,7 @@ use super::super::paths::split;
 use super::SecretKind;
 
 /// The names of the kinds found here, for kinds that can be stored and read again.
-pub(super) const LABELS: [&str; 15] = [
+pub(super) const LABELS: [&str; 17] = [
     "git's stored logins",
     "PostgreSQL passwords",
     "passwords of a web server",
@@ -22,7 +22,12 @@ pub(super) const LABELS: [&str; 15] = [
     "npm",
     "MySQL",
     "a container registry",
+    "PHP's packages",
+    IN_CODE,
 ];
+
+/// A secret key or a login that a program's own code sets.
+pub(crate) const IN_CODE: &str = "what the program's own code names";
 
 /// Largest of these files that is read, in bytes; none is anywhere near it.
 pub(crate) const MAX_FILE: u64 = 256 * 1024;
@@ -54,16 +59,62 @@ pub(crate) fn is_read(path: &[u8]) -> bool {
     let (_, parent) = split(directory);
     match name {
         b".netrc" | b"_netrc" | b".pypirc" | b".npmrc" | b".yarnrc" | b".dockercfg"
-        | b"pip.conf" | b".my.cnf" | b"uv.toml" => true,
+        | b"pip.conf" | b".my.cnf" | b"uv.toml" | b"auth.json" => true,
         b"config.json" => parent == b".docker" || parent == b"containers",
-        b"auth.json" => matches!(parent, b"containers" | b"pypoetry"),
         b"auth.toml" | b"config.toml" => parent == b"pypoetry",
-        _ => is_env_file(name),
+        _ => is_env_file(name) || is_kubeconfig(name) || is_own_code(path),
     }
 }
 
-/// `.env`, `.env.production`, but not `.env.example`.
+/// `kubeconfig`, `prod.kubeconfig`, `kubeconfig-prod.yaml`.
+fn is_kubeconfig(name: &[u8]) -> bool {
+    name.windows(10).any(|part| part == b"kubeconfig")
+        && ![&b".py"[..], b".md", b".go", b".js"]
+            .iter()
+            .any(|end| name.ends_with(end))
+}
+
+/// Python that is neither a package's nor of the standard library; tests have false secrets.
+fn is_own_code(path: &[u8]) -> bool {
+    let (directory, name) = split(path);
+    let system = [&b"usr"[..], b"lib", b"bin"];
+    let first = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+    let foreign = directory.split(|&byte| byte == b'/').any(|part| {
+        [
+            &b"site-packages"[..],
+            b"dist-packages",
+            b"test",
+            b"tests",
+            b"examples",
+            b"docs",
+        ]
+        .contains(&part)
+            || part.starts_with(b"python3")
+    });
+    name.ends_with(b".py")
+        && !name.starts_with(b"test_")
+        && !foreign
+        && (!system.contains(&first) || path.starts_with(b"usr/src/"))
+}
+
+/// `.env`, `.env.production`, `prod.env`, but not `.env.example`.
 fn is_env_file(name: &[u8]) -> bool {
+    if let Some(stem) = name.strip_suffix(b".env")
+        && !stem.is_empty()
+    {
+        let template: [&[u8]; 8] = [
+            b"example",
+            b"sample",
+            b"template",
+            b"dist",
+            b"tmpl",
+            b"default",
+            b"defaults",
+            b"test",
+        ];
+        let mut parts = stem.split(|byte| b"._-".contains(byte));
+        return !parts.any(|part| template.contains(&part));
+    }
     let Some(rest) = name.strip_prefix(b".env") else {
         return false;
     };
@@ -81,7 +132,8 @@ fn is_env_file(name: &[u8]) -> bool {
 
 /// A secret in one of the files of [`is_read`].
 pub(crate) fn by_content(path: &[u8], bytes: &[u8]) -> Option<SecretKind> {
-    let (_, name) = split(path);
+    let (directory, name) = split(path);
+    let (_, parent) = split(directory);
     let bytes = &plain(bytes);
     let credentials = |what| Some(SecretKind::Credentials(what));
     match name {
@@ -93,6 +145,8 @@ pub(crate) fn by_content(path: &[u8], bytes: &[u8]) -> Option<SecretKind> {
             credentials("npm")
         }
         b".my.cnf" if has_setting(bytes, &[b"password"]) => credentials("MySQL"),
+        b"auth.json" if has_composer_login(bytes) => credentials("PHP's packages"),
+        b"auth.json" if !matches!(parent, b"containers" | b"pypoetry") => None,
         b"config.json" | b"auth.json" | b".dockercfg" if has_json_login(bytes) => {
             credentials("a container registry")
         }
@@ -102,6 +156,10 @@ pub(crate) fn by_content(path: &[u8], bytes: &[u8]) -> Option<SecretKind> {
         _ if is_env_file(name) && has_secret_variable(bytes) => {
             Some(SecretKind::File("an environment file with secrets"))
         }
+        _ if is_kubeconfig(name) && has_cluster_login(bytes) => {
+            Some(SecretKind::File("a Kubernetes login"))
+        }
+        _ if is_own_code(path) && has_secret_in_code(bytes) => credentials(IN_CODE),
         _ => None,
     }
 }
@@ -122,6 +180,186 @@ fn plain(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// `token: …` of a user in a kubeconfig; a key in it is found by its form.
+fn has_cluster_login(bytes: &[u8]) -> bool {
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
+    has(b"clusters")
+        && has(b"users")
+        && bytes.split(|&byte| byte == b'\n').any(|line| {
+            let line = line.trim_ascii();
+            let line = line.strip_prefix(b"- ").unwrap_or(line).trim_ascii_start();
+            let line = line.strip_suffix(b",").unwrap_or(line);
+            [&b"token"[..], b"\"token\"", b"password", b"\"password\""]
+                .iter()
+                .filter_map(|key| {
+                    line.strip_prefix(*key)?
+                        .trim_ascii_start()
+                        .strip_prefix(b":")
+                })
+                .any(is_value)
+        })
+}
+
+/// Composer's `auth.json`: its kinds of logins, by host.
+fn has_composer_login(bytes: &[u8]) -> bool {
+    const KINDS: [&str; 7] = [
+        "http-basic",
+        "bearer",
+        "github-oauth",
+        "gitlab-oauth",
+        "gitlab-token",
+        "bitbucket-oauth",
+        "custom-headers",
+    ];
+    fn holds(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => is_value(text.as_bytes()),
+            serde_json::Value::Array(list) => list.iter().any(holds),
+            serde_json::Value::Object(map) => map.values().any(holds),
+            _ => false,
+        }
+    }
+    let value: Result<serde_json::Value, _> = serde_json::from_slice(bytes);
+    value.is_ok_and(|value| KINDS.iter().any(|kind| value.get(*kind).is_some_and(holds)))
+}
+
+/// `SECRET_KEY = '…'`, or an address of a database with a login, in Python.
+fn has_secret_in_code(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b'\n').any(|line| {
+        let line = line.trim_ascii();
+        !line.starts_with(b"#") && (sets_a_key(line) || has_database_login(line))
+    })
+}
+
+fn sets_a_key(line: &[u8]) -> bool {
+    let names: [&[u8]; 2] = [b"SECRET_KEY", b"JWT_SECRET_KEY"];
+    let value = names.iter().find_map(|name| {
+        line.strip_prefix(*name)?
+            .trim_ascii_start()
+            .strip_prefix(b"=")
+    });
+    let Some([quote @ (b'"' | b'\''), rest @ ..]) = value.map(<[u8]>::trim_ascii_start) else {
+        return false;
+    };
+    let end = rest.iter().position(|byte| byte == quote);
+    let value = &rest[..end.unwrap_or(0)];
+    let lower = value.to_ascii_lowercase();
+    // `django-insecure-…` is what `startproject` writes, and Django itself warns of it.
+    let placeholder: [&[u8]; 8] = [
+        b"insecure",
+        b"change",
+        b"example",
+        b"secret",
+        b"your",
+        b"dev",
+        b"test",
+        b"replace",
+    ];
+    let has = |is: fn(&u8) -> bool| value.iter().any(is);
+    value.len() >= 16
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_alphabetic)
+        && is_value(value)
+        && !placeholder
+            .iter()
+            .any(|word| lower.windows(word.len()).any(|part| part == *word))
+}
+
+/// `postgresql://app:word@db/app`; a password for the own machine is mostly a developer's.
+fn has_database_login(line: &[u8]) -> bool {
+    const SCHEMES: [&[u8]; 8] = [
+        b"postgres",
+        b"postgresql",
+        b"mysql",
+        b"mariadb",
+        b"mongodb",
+        b"redis",
+        b"rediss",
+        b"amqp",
+    ];
+    const PLACEHOLDERS: [&[u8]; 8] = [
+        b"pass",
+        b"password",
+        b"pw",
+        b"pwd",
+        b"secret",
+        b"user",
+        b"postgres",
+        b"p",
+    ];
+    line.windows(3).enumerate().any(|(at, window)| {
+        if window != b"://" {
+            return false;
+        }
+        let ends = |byte: &u8| !byte.is_ascii_alphanumeric() && *byte != b'+';
+        let begin = line[..at].iter().rposition(ends).map_or(0, |at| at + 1);
+        let scheme = line[begin..at].split(|&byte| byte == b'+').next();
+        if !scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) {
+            return false;
+        }
+        let rest = &line[at + 3..];
+        let end = rest
+            .iter()
+            .position(|byte| b"/\"'\\ ?#".contains(byte))
+            .unwrap_or(rest.len());
+        let Some(sign) = rest[..end].iter().rposition(|&byte| byte == b'@') else {
+            return false;
+        };
+        let (user, host) = (&rest[..sign], &rest[sign + 1..end]);
+        let host = host.split(|&byte| byte == b':').next().unwrap_or_default();
+        let near: [&[u8]; 4] = [b"localhost", b"127.0.0.1", b"host", b"hostname"];
+        let Some(colon) = user.iter().position(|&byte| byte == b':') else {
+            return false;
+        };
+        let word = &user[colon + 1..];
+        is_value(word)
+            && !word.contains(&b'{')
+            && !word.contains(&b'%')
+            && !PLACEHOLDERS.contains(&word.to_ascii_lowercase().as_slice())
+            && !near.contains(&host)
+            && !host.windows(7).any(|part| part == b"example")
+    })
+}
+
+/// `Bearer …`, as a header has it.
+fn has_bearer(value: &[u8]) -> bool {
+    const SIGN: &[u8] = b"bearer ";
+    let lower = value.to_ascii_lowercase();
+    lower
+        .windows(SIGN.len())
+        .position(|part| part == SIGN)
+        .is_some_and(|at| {
+            let token = value[at + SIGN.len()..].trim_ascii_start();
+            let length = token
+                .iter()
+                .take_while(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte))
+                .count();
+            let has = |is: fn(&u8) -> bool| token[..length].iter().any(is);
+            length >= 16 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+        })
+}
+
+/// A JSON object with a member for a password.
+fn has_json_password(value: &[u8]) -> bool {
+    fn search(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Object(map) => map.iter().any(|(key, value)| {
+                let key = key.to_ascii_lowercase();
+                let is_login = ["password", "passwd", "pwd"]
+                    .iter()
+                    .any(|word| key.ends_with(word));
+                (is_login && value.as_str().is_some_and(|text| is_value(text.as_bytes())))
+                    || search(value)
+            }),
+            serde_json::Value::Array(list) => list.iter().any(search),
+            _ => false,
+        }
+    }
+    let value = value.trim_ascii();
+    matches!(value.first(), Some(b'{' | b'['))
+        && serde_json::from_slice(value).is_ok_and(|value| search(&value))
+}
+
 /// A login in a variable's value: in an address, or as `password=…` among other pairs.
 pub(crate) fn has_login(value: &[u8]) -> bool {
     let pair = |part: &[u8]| {
@@ -134,6 +372,8 @@ pub(crate) fn has_login(value: &[u8]) -> bool {
     };
     has_login_in_url(value)
         || has_login_of_go(value)
+        || has_bearer(value)
+        || has_json_password(value)
         || value
             .split(|byte| byte.is_ascii_whitespace() || b";,&?".contains(byte))
             .any(pair)
@@ -183,11 +423,17 @@ pub(crate) fn has_login_in_url(bytes: &[u8]) -> bool {
             Some(colon) => &user[colon + 1..],
             // A token alone, as in `https://TOKEN@host`; a mere user name is short.
             None if is_public_key(user, &authority[sign + 1..]) => return false,
-            None if user.len() >= 20 => user,
+            None if user.len() >= 20 || (user.len() >= 12 && is_mixed(user)) => user,
             None => return false,
         };
         is_value(secret)
     })
+}
+
+/// Letters of both cases and digits: not a name.
+fn is_mixed(text: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| text.iter().any(is);
+    has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase)
 }
 
 /// `NAME=value`, `name: value`, in an INI-like file; the name may have a prefix that ends with `:`.
@@ -266,7 +512,10 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
         "ACCESS_KEY",
         "CREDENTIAL",
     ];
-    !public.iter().any(|end| name.ends_with(end)) && secret.iter().any(|word| name.contains(word))
+    // `MYSQL_PWD`; `PWD` and `OLDPWD` are directories.
+    name.ends_with("_PWD")
+        || !public.iter().any(|end| name.ends_with(end))
+            && secret.iter().any(|word| name.contains(word))
 }
 
 /// Whether the value is real, not a placeholder to be filled in later.
@@ -393,6 +642,83 @@ mod tests {
                 false,
             ),
             ("srv/config.json", r#"{"auth":"x"}"#, false),
+            ("app/prod.env", "API_KEY=abc\n", true),
+            ("app/prod.env", "DEBUG=1\n", false),
+            ("app/app-example.env", "API_KEY=abc\n", false),
+            (
+                "app/auth.json",
+                r#"{"http-basic":{"repo.example.com":{"username":"u","password":"w0rd"}}}"#,
+                true,
+            ),
+            (
+                "app/auth.json",
+                r#"{"github-oauth":{"github.com":"abc"}}"#,
+                true,
+            ),
+            ("app/auth.json", r#"{"github-oauth":{}}"#, false),
+            ("app/auth.json", r#"{"auth":"x"}"#, false),
+            (
+                "app/kubeconfig.yaml",
+                "clusters:\n- name: c\nusers:\n- name: u\n  user:\n    token: abc\n",
+                true,
+            ),
+            (
+                "app/kubeconfig.yaml",
+                "clusters:\n- name: c\nusers:\n- name: u\n  user:\n    tokenFile: /run/t\n",
+                false,
+            ),
+            (
+                "app/settings.py",
+                "SECRET_KEY = 'k3!x9v_q2m#8wz7p0a5d'\n",
+                true,
+            ),
+            (
+                "app/settings.py",
+                "SECRET_KEY = 'django-insecure-k3!x9v_q2m#8wz7'\n",
+                false,
+            ),
+            (
+                "app/settings.py",
+                "SECRET_KEY = os.environ['SECRET_KEY']\n",
+                false,
+            ),
+            (
+                "app/settings.py",
+                "# SECRET_KEY = 'k3!x9v_q2m#8wz7p0a5d'\n",
+                false,
+            ),
+            ("app/settings.py", "SECRET_KEY = 'dev'\n", false),
+            (
+                "app/settings.py",
+                "DB = 'postgresql+psycopg://app:w0rd@db/app'\n",
+                true,
+            ),
+            (
+                "app/settings.py",
+                "DB = f'postgres://app:{word}@db/app'\n",
+                false,
+            ),
+            (
+                "app/settings.py",
+                "DB = 'postgres://app:w0rd@localhost/app'\n",
+                false,
+            ),
+            (
+                "app/settings.py",
+                "DB = 'postgres://user:password@host/app'\n",
+                false,
+            ),
+            ("app/settings.py", "URL = 'https://db/app'\n", false),
+            (
+                "opt/app-root/lib/python3.11/site-packages/x.py",
+                "SECRET_KEY = 'k3!x9v_q2m#8wz7p0a5d'\n",
+                false,
+            ),
+            (
+                "app/tests/x.py",
+                "DB = 'postgres://app:w0rd@db/app'\n",
+                false,
+            ),
         ] {
             let kind = is_read(path.as_bytes())
                 .then(|| by_content(path.as_bytes(), text.as_bytes()))
@@ -453,6 +779,14 @@ mod tests {
             ("host=db password=$PW", false),
             ("https://example.com/a:b@c", false),
             ("/usr/bin:/bin", false),
+            ("https://aB3dE5gH7jK9m@git.example.com/x", true),
+            ("https://deploy-user-1@git.example.com/x", false),
+            (r#"{"host":"db","password":"w0rd"}"#, true),
+            (r#"{"host":"db","password":""}"#, false),
+            (r#"{"host":"db"}"#, false),
+            ("Authorization: Bearer aB3dE5gH7jK9mN1pQ3sT", true),
+            ("the bearer of this letter", false),
+            ("Bearer $TOKEN", false),
         ] {
             assert_eq!(has_login(value.as_bytes()), found, "{value}");
         }
@@ -470,6 +804,9 @@ mod tests {
             ("PASSWORD_FILE", false),
             ("AWS_ACCESS_KEY_ID", false),
             ("PATH", false),
+            ("MYSQL_PWD", true),
+            ("PWD", false),
+            ("OLDPWD", false),
         ] {
             assert_eq!(is_secret_name(name), secret, "{name}");
         }

@@ -1,6 +1,9 @@
 //! Private keys in binary forms: DER (PKCS #1, RFC 8017; PKCS #8, RFC 5958; SEC 1, RFC 5915), PKCS #12
-//! (RFC 7292) and Java's key store.
+//! (RFC 7292), Java's key store, Microsoft's PVK and key blobs; also behind certificates in PEM form, as a file
+//! in base64, and PEM in UTF-32.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
 
@@ -18,17 +21,97 @@ const BAGS: [&[u8]; 2] = [
 
 const JAVA: &[u8] = b"\xfe\xed\xfe\xed";
 
+/// Microsoft's PVK file, and the key in it (`PRIVATEKEYBLOB`, version 2).
+const PVK: &[u8] = b"\x1e\xf1\xb5\xb0";
+const BLOB: &[u8] = b"\x07\x02\0\0\0";
+
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const END: &[u8] = b"-----END CERTIFICATE-----";
+
+/// The beginnings of text in UTF-32: its mark, or the first dash of PEM.
+const WIDE: [&[u8]; 4] = [b"\xff\xfe\0\0", b"\0\0\xfe\xff", b"-\0\0\0", b"\0\0\0-"];
+
 /// Whether a file with this beginning may be one.
 pub(crate) fn may_be(beginning: &[u8]) -> bool {
-    match beginning {
-        [0x30, ..] => true,
-        beginning => beginning.starts_with(&JAVA[..beginning.len().min(4)]),
-    }
+    let signs = [JAVA, PVK, BLOB, b"MI", CERTIFICATE];
+    beginning.first() == Some(&0x30)
+        || signs
+            .iter()
+            .chain(&WIDE)
+            .any(|sign| beginning.starts_with(&sign[..beginning.len().min(sign.len())]))
 }
 
 /// Whether the whole file is a private key, or a store with one.
 pub(crate) fn is_private_key(bytes: &[u8]) -> bool {
-    is_der_key(bytes).unwrap_or(false) || is_key_store(bytes)
+    is_binary_key(bytes)
+        || behind_certificates(bytes).is_some_and(is_binary_key)
+        || of_base64(bytes).is_some_and(|bytes| is_binary_key(&bytes))
+        || is_wide_key(bytes)
+}
+
+fn is_binary_key(bytes: &[u8]) -> bool {
+    is_der_key(bytes).unwrap_or(false) || is_key_store(bytes) || is_microsofts(bytes)
+}
+
+/// A PVK file has its key behind a head of 24 bytes and a salt; a blob says its algorithm and `RSA2` or `DSS2`.
+fn is_microsofts(bytes: &[u8]) -> bool {
+    let number = |at: usize| -> Option<u32> {
+        let bytes = bytes.get(at..at + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    if bytes.starts_with(PVK) {
+        let length = |at| number(at).and_then(|length| usize::try_from(length).ok());
+        return number(4) == Some(0)
+            && length(16)
+                .zip(length(20))
+                .and_then(|(salt, key)| 24_usize.checked_add(salt)?.checked_add(key))
+                .is_some_and(|end| end > 24 && end <= bytes.len());
+    }
+    bytes.starts_with(BLOB) && matches!(bytes.get(8..12), Some(b"RSA2" | b"DSS2"))
+}
+
+/// What follows the last certificate in PEM form.
+fn behind_certificates(bytes: &[u8]) -> Option<&[u8]> {
+    if !bytes.starts_with(CERTIFICATE) {
+        return None;
+    }
+    let at = bytes.windows(END.len()).rposition(|window| window == END)?;
+    let rest = bytes[at + END.len()..].trim_ascii_start();
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// The content of a file that is one text in base64.
+fn of_base64(bytes: &[u8]) -> Option<Vec<u8>> {
+    if !bytes.starts_with(b"MI") {
+        return None;
+    }
+    let text: Vec<u8> = bytes
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    STANDARD.decode(text).ok()
+}
+
+/// PEM in UTF-32: in each four bytes, one counts.
+fn is_wide_key(bytes: &[u8]) -> bool {
+    let at = match bytes {
+        [0xff, 0xfe, 0, 0, ..] | [b'-', 0, 0, 0, ..] => 0,
+        [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, b'-', ..] => 3,
+        _ => return false,
+    };
+    let narrow: Vec<u8> = bytes
+        .chunks_exact(4)
+        .map(|letter| {
+            let others = letter.iter().enumerate().filter(|(place, _)| *place != at);
+            if others.map(|(_, byte)| byte).all(|byte| *byte == 0) {
+                letter[at]
+            } else {
+                b' '
+            }
+        })
+        .collect();
+    super::in_text(&narrow).contains(&super::SecretKind::PrivateKey)
 }
 
 fn is_der_key(bytes: &[u8]) -> Option<bool> {
@@ -207,10 +290,82 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn keys_in_other_clothes() {
+        let pem = openssl(&["genrsa", "2048"], b"");
+        let certificate = openssl(
+            &[
+                "req",
+                "-x509",
+                "-new",
+                "-key",
+                "/dev/stdin",
+                "-subj",
+                "/CN=x",
+                "-days",
+                "1",
+            ],
+            &pem,
+        );
+        let key = openssl(&["pkcs8", "-topk8", "-nocrypt", "-outform", "DER"], &pem);
+        let both = [&pem[..], &certificate].concat();
+        let store = |more: &[&str]| {
+            let arguments = [&["pkcs12", "-export", "-passout", "pass:x"][..], more].concat();
+            let store = openssl(&arguments, &both);
+            openssl(&["base64"], &store)
+        };
+        let wide =
+            |bytes: &[u8]| -> Vec<u8> { bytes.iter().flat_map(|byte| [*byte, 0, 0, 0]).collect() };
+        let big =
+            |bytes: &[u8]| -> Vec<u8> { bytes.iter().flat_map(|byte| [0, 0, 0, *byte]).collect() };
+        let mut pvk = [
+            PVK,
+            &[0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0],
+        ]
+        .concat();
+        let blob = b"\x07\x02\0\0\0\xa4\0\0RSA2\0\x08\0\0\x01\0\x01\0";
+        pvk.extend_from_slice(blob);
+        for (what, bytes, is_key) in [
+            (
+                "DER behind a certificate",
+                [&certificate[..], &key].concat(),
+                true,
+            ),
+            ("a certificate", certificate.clone(), false),
+            (
+                "two certificates",
+                [&certificate[..], &certificate].concat(),
+                false,
+            ),
+            ("PKCS #12 in base64", store(&[]), true),
+            ("certificates in base64", store(&["-nokeys"]), false),
+            ("DER in base64", openssl(&["base64"], &key), true),
+            ("PVK", pvk.clone(), true),
+            ("PVK, cut short", pvk[..30].to_vec(), false),
+            ("a blob", blob.to_vec(), true),
+            ("UTF-32", [&b"\xff\xfe\0\0"[..], &wide(&pem)].concat(), true),
+            ("UTF-32 without its mark", wide(&pem), true),
+            (
+                "UTF-32, big",
+                [&b"\0\0\xfe\xff"[..], &big(&pem)].concat(),
+                true,
+            ),
+            ("a certificate in UTF-32", wide(&certificate), false),
+        ] {
+            for length in [1, 3, bytes.len()] {
+                assert!(may_be(&bytes[..length]), "{what}");
+            }
+            assert_eq!(is_private_key(&bytes), is_key, "{what}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = is_private_key(&bytes);
+            for sign in [PVK, CERTIFICATE, b"MI"].into_iter().chain(WIDE) {
+                let _ = is_private_key(&[sign, &bytes].concat());
+            }
             let _ = is_private_key(&[&[0x30, 0x82, 1, 0, 2, 1, 0], &bytes[..]].concat());
         }
     }

@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) use content::Scanner;
 pub(super) use files::{
-    MAX_FILE, by_content, by_name, has_login, has_login_in_url, is_read, is_secret_name, is_value,
+    IN_CODE, MAX_FILE, by_content, by_name, has_login, has_login_in_url, is_read, is_secret_name,
+    is_value,
 };
 pub use tokens::tokens_in;
 

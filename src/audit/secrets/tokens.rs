@@ -29,6 +29,8 @@ enum Body {
     Padded,
     /// A number of lines, and a key's lines of base64.
     Counted,
+    /// The value of a member of a JSON object, of one of the lengths of [`MEMBERS`].
+    Member,
 }
 
 /// How far a form reaches beyond its beginning, at most.
@@ -126,7 +128,29 @@ const fn azure(prefix: &'static str, length: usize) -> Form {
     }
 }
 
-pub(super) const FORMS: [Form; 60] = [
+/// A key of `WireGuard`'s.
+const fn wireguard(prefix: &'static str) -> Form {
+    Form {
+        kind: SecretKind::PrivateKey,
+        ..azure(prefix, 43)
+    }
+}
+
+/// The private part of a JSON Web Key (RFC 7518, section 6).
+const fn jwk(prefix: &'static str) -> Form {
+    Form {
+        prefix,
+        kind: SecretKind::PrivateKey,
+        alphabet: url_safe,
+        length: (43, 342),
+        body: Body::Member,
+    }
+}
+
+/// Lengths of `d` in base64: 32, 48, 57 and 66 bytes, RSA of 2048 bits or more.
+const MEMBERS: [usize; 5] = [43, 64, 76, 88, 342];
+
+pub(super) const FORMS: [Form; 66] = [
     key("-----BEGIN PRIVATE KEY-----"),
     key("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
     key("-----BEGIN RSA PRIVATE KEY-----"),
@@ -164,6 +188,13 @@ pub(super) const FORMS: [Form; 60] = [
         length: (0, 0),
         body: Body::Counted,
     },
+    // OpenSSH's own form without the lines around it.
+    der("b3BlbnNzaC1rZXktdjEA"),
+    wireguard("PrivateKey = "),
+    wireguard("PrivateKey="),
+    jwk("\"d\":\""),
+    jwk("\"d\": \""),
+    jwk("'d': '"),
     azure("AccountKey=", 86),
     azure("SharedAccessKey=", 43),
     assigned("aws_secret_access_key"),
@@ -209,7 +240,7 @@ impl Form {
                 return (1..=3).contains(&digits) && is_key_body(&rest[digits..]);
             }
             Body::Token if before.is_some_and(word) => return false,
-            Body::Token | Body::Encoded | Body::Padded => rest,
+            Body::Token | Body::Encoded | Body::Padded | Body::Member => rest,
             Body::Assigned => match assigned_value(rest) {
                 Some(value) => value,
                 None => return false,
@@ -224,6 +255,11 @@ impl Form {
         let body = &rest[..length.min(most)];
         match self.body {
             Body::Encoded => length >= least && is_random(body),
+            Body::Member => {
+                let ends = matches!(rest.get(length), Some(b'"' | b'\''));
+                let fits = length > most || (ends && MEMBERS.contains(&length));
+                fits && is_mixed(body) && is_random(body)
+            }
             // The emulator's key is the same everywhere.
             Body::Padded => {
                 let ends = rest.get(length) == Some(&b'=');
