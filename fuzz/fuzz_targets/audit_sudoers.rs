@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
 use warpdrive::audit::accounts::sudoers::Person;
-use warpdrive::audit::accounts::{doas, name_service, pam, sudo_conf, sudoers};
+use warpdrive::audit::accounts::{
+    doas, name_service, pam, pam_files, subordinate, sudo_conf, sudoers,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = sudoers::parse(bytes);
@@ -21,13 +23,18 @@ fuzz_target!(|bytes: &[u8]| {
     };
     for rule in &parsed.rules {
         let _ = parsed.fits(&rule.users, &person);
+        let _ = rule.is_to("ops", Some(1500), "root");
     }
     let _ = sudo_conf::plugins(bytes);
+    let _ = sudo_conf::acting(bytes);
+    let _ = subordinate::parse(bytes);
+    let _ = pam_files::groups(bytes);
+    let _ = pam_files::capabilities(bytes);
     let _ = name_service::parse(bytes);
     let _ = name_service::netgroups_of(bytes, &names);
     let _ = pam::parse_common(bytes, "su");
     let mut read = |_: &str| Some(pam::parse(bytes));
-    let answers = |_: &pam::Line| (vec![pam::Answer::Success, pam::Answer::Failure], false);
+    let answers = |_: &pam::Line| (vec![pam::Answer::Success, pam::Answer::Failure], None);
     for kind in [
         pam::Kind::Auth,
         pam::Kind::Account,
