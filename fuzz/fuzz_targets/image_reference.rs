@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use warpdrive::oci::{Reference, parse_digest};
-use warpdrive::transport::Place;
+use warpdrive::transport::Location;
 
 fuzz_target!(|text: &str| {
     if let Ok(reference) = text.parse::<Reference>() {
@@ -20,8 +20,8 @@ fuzz_target!(|text: &str| {
             parse_digest(digest.as_ref()).expect("a digest");
         }
     }
-    if let Ok(place) = Place::parse(text) {
-        let again = Place::parse(&place.to_string()).expect("its own text");
+    if let Ok(place) = Location::parse(text) {
+        let again = Location::parse(&place.to_string()).expect("its own text");
         assert_eq!(again, place);
     }
 });
