@@ -161,7 +161,11 @@ fn build(source: &Path, out: &Path, target: &str) -> Result<PathBuf, String> {
 
 /// An older glibc leaves packed relocations as they are: the executable would crash in each image.
 fn starts(made: &Path, target: &str) -> Result<(), String> {
-    if env::var("HOST").is_ok_and(|host| host.split('-').next() != target.split('-').next()) {
+    let machine = |triple: &str| {
+        let architecture = triple.split('-').next().unwrap_or_default().to_owned();
+        (architecture, triple.contains("-linux-"))
+    };
+    if env::var("HOST").is_ok_and(|host| machine(&host) != machine(target)) {
         return Ok(());
     }
     let status = Command::new(made)
@@ -173,8 +177,8 @@ fn starts(made: &Path, target: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the executable for images does not start ({status}): glibc 2.36 or newer is needed to build it (Debian 12, \
-         Ubuntu 24.04)"
+        "the executable for images does not start ({status}); if it crashed: glibc 2.36 or newer is needed to \
+         build it (Debian 12, Ubuntu 24.04)"
     ))
 }
 

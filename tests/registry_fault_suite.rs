@@ -410,7 +410,7 @@ fn pulls() -> Vec<Row> {
                     }
                 })
             }),
-            Badly(&["another range"]),
+            Badly(&["ended after 9 of 400000 bytes"]),
         ),
         row(
             "a range that a proxy forbids",
@@ -1224,11 +1224,20 @@ fn pushes() -> Vec<Row> {
         row(
             "a damaged blob that stays",
             PushAgain,
-            on("HEAD", blobs, ALWAYS, |_, _| {
+            on("*", blobs, ALWAYS, |_, _| {
                 Some(Reply::new(200).body("short"))
             }),
             Badly(&["keeps a damaged copy of sha256:"]),
         ),
+        row(
+            "a gateway that tells another size",
+            PushAgain,
+            on("HEAD", blobs, ALWAYS, |_, _| {
+                Some(Reply::new(200).body("short"))
+            }),
+            Well,
+        )
+        .at_most(uploads, 0),
         row(
             "a token that is forbidden",
             Push,

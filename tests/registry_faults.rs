@@ -655,7 +655,7 @@ fn a_registry_that_stores_another_manifest_is_found_out() {
     let good = image(bytes(10));
     let registry = FakeRegistry::start(|asked| match asked.method.as_str() {
         "HEAD" => Reply::new(200),
-        "GET" => Reply::new(200).body("x"),
+        "GET" => Reply::new(404),
         _ => Reply::new(201).header("Docker-Content-Digest", sha256(b"other").to_string()),
     });
     let (_a, store) = store();
@@ -841,7 +841,8 @@ fn a_manifest_that_is_too_large_has_its_own_hint() {
         if asked.target.contains("/manifests/") {
             return Reply::new(413);
         }
-        Reply::new(200)
+        let is_there = asked.method == "HEAD" || asked.target == "/v2/";
+        Reply::new(if is_there { 200 } else { 404 })
     });
     let error = client()
         .push(&manifest, &store, &name(&registry), &Silent)

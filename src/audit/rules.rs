@@ -155,7 +155,7 @@ pub const RULES: [Rule; 48] = [
         "sudo-setting",
         High,
         "A setting makes sudo write, read or run as root what the image's author named",
-        "sudo does so for every user who calls it, also for one without a rule: a line of its log in /etc/passwd is an account of root's.",
+        "sudo does so for every user who calls it, also for one without a rule: a log that is /etc/passwd, for example, gets lines that are accounts with root's rights.",
         "remove the setting, or better the package sudo",
     ),
     rule(

@@ -1,7 +1,7 @@
 //! `warpdrive audit`: rules over a finished image.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use clap_complete::engine::ArgValueCandidates;
 
@@ -66,6 +66,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         list(args, context);
         return Ok(0);
     }
+    let began = Instant::now();
     let policy = policy(args.policy.as_deref())?;
     let today = Date::of(SystemTime::now()).ok_or(audit::AuditError::Clock)?;
     let name = args.image.as_deref().unwrap_or_default();
@@ -90,7 +91,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     }
     if let Some(timeout) = args.registry.timeout() {
         let never = || false; // a signal ends this process at once
-        image.spending = Budget::new(u64::MAX, u64::MAX, Some(timeout), never).begin();
+        image.spending = Budget::new(
+            u64::MAX,
+            u64::MAX,
+            Some(timeout.saturating_sub(began.elapsed())),
+            never,
+        )
+        .begin();
     }
     let report = meanwhile(&context.printer, "Reading the image", || {
         audit::audit(&image, &policy, today)

@@ -893,7 +893,7 @@ impl From<crate::audit::AuditError> for CommandError {
             AuditError::Oci(error) => error.into(),
             AuditError::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
             AuditError::TimedOut => Self::new(ExitStatus::Failure, "audit-timeout", message)
-                .with_hint("give it more with --timeout, or leave large files out of the image"),
+                .with_hint("allow more time with --timeout, or leave large files out of the image"),
             AuditError::Policy(_) => Self::new(ExitStatus::Usage, "policy-invalid", message),
             AuditError::NoSuchImage { .. } => {
                 Self::new(ExitStatus::Failure, "image-missing", message)

@@ -6,11 +6,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use oci_spec::image::MediaType;
-use zstd::zstd_safe::CParameter;
 
 use super::gzip::GzipWriter;
-
-const USUAL_ZSTD_LEVEL: u8 = 3;
 
 /// A layer's compression and its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +60,7 @@ impl FromStr for Compression {
         };
         match name {
             "gzip" => Ok(Self::Gzip(level(5, 1..=12)?.into())),
-            "zstd" => Ok(Self::Zstd(level(USUAL_ZSTD_LEVEL, 1..=19)?.into())),
+            "zstd" => Ok(Self::Zstd(level(3, 1..=19)?.into())),
             _ => Err(format!("`{name}` is neither gzip nor zstd")),
         }
     }
@@ -80,13 +77,8 @@ impl Compression {
     }
 }
 
-/// zstd's threads hold a job each, and a few more wait; more of them would be more memory than use.
+/// zstd's threads hold up to four windows each; more of them would be more memory than use.
 const MAX_ZSTD_WORKERS: usize = 4;
-
-/// What a thread of zstd compresses at once, in bytes, at the usual level and below: zstd's own choice is four
-/// windows, 8 MiB, which takes 50 MiB of memory for a layer that is 1.7% smaller. A higher level is asked for
-/// by those for whom size counts: they get zstd's choice.
-const ZSTD_JOB: u32 = 1 << 20;
 
 /// A writer that compresses into the one below.
 pub(super) enum Compressor<W: Write> {
@@ -105,9 +97,6 @@ impl<W: Write> Compressor<W> {
                 // With workers the bytes do not depend on how many; without any they differ.
                 let workers = threads.clamp(1, MAX_ZSTD_WORKERS);
                 encoder.multithread(u32::try_from(workers).unwrap_or(1))?;
-                if level <= USUAL_ZSTD_LEVEL.into() {
-                    encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
-                }
                 encoder.include_checksum(true)?;
                 Self::Zstd(encoder)
             }

@@ -102,7 +102,7 @@ fn reaches(why: &str, fenced: bool) -> String {
     };
     format!(
         "code of the application and of its packages runs on this machine's network ({why}): it can \
-         reach services on 127.0.0.1 and a cloud's metadata on 169.254.169.254{sockets}; `--network none` prevents it, `warpdrive doctor` says \
+         reach services on 127.0.0.1, a cloud's metadata (169.254.169.254){sockets}; `--network none` prevents it, `warpdrive doctor` says \
          what is missing"
     )
 }

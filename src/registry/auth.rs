@@ -293,6 +293,15 @@ impl Auth {
         Ok(shown.values().any(|shown| matches!(shown, Shown::Unclear)))
     }
 
+    /// A request with the login was not refused.
+    pub(crate) fn taken(&self) {
+        for shown in lock(&self.outcomes).values_mut() {
+            if matches!(shown, Shown::Unclear) {
+                *shown = Shown::Taken;
+            }
+        }
+    }
+
     /// Shows a password to the registry once, before several requests send it at the same time.
     fn prove(
         &self,

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use reqwest::Url;
@@ -17,8 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_HEAD: u64 = 4096;
 
 /// The status line with which a proxy refuses to connect to the host of `url`; `None` when it does not
-/// refuse, or cannot be asked so.
-pub(super) fn refusal(proxy: &Proxy, url: &Url) -> Option<String> {
+/// refuse, or cannot be asked so within what is left of the user's time.
+pub(super) fn refusal(proxy: &Proxy, url: &Url, left: Option<Duration>) -> Option<String> {
+    let patience = left.map_or(PATIENCE, |left| left.min(PATIENCE));
+    let end = Instant::now() + patience;
     let text = match proxy.url.split_once("://") {
         Some(_) => proxy.url.clone(),
         None => format!("http://{}", proxy.url),
@@ -30,9 +32,9 @@ pub(super) fn refusal(proxy: &Proxy, url: &Url) -> Option<String> {
     let host = address.host_str()?.trim_matches(['[', ']']);
     let place = (host, address.port_or_known_default()?);
     let place = place.to_socket_addrs().ok()?.next()?;
-    let mut stream = TcpStream::connect_timeout(&place, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    let mut stream = TcpStream::connect_timeout(&place, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    stream.set_write_timeout(Some(patience)).ok()?;
     let target = format!("{}:{}", url.host_str()?, url.port_or_known_default()?);
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if !address.username().is_empty() {
@@ -52,7 +54,7 @@ pub(super) fn refusal(proxy: &Proxy, url: &Url) -> Option<String> {
     stream.write_all(request.as_bytes()).ok()?;
     let mut head = Vec::new();
     let mut piece = [0; 512];
-    while !head.contains(&b'\n') && (head.len() as u64) < MAX_HEAD {
+    while !head.contains(&b'\n') && (head.len() as u64) < MAX_HEAD && Instant::now() < end {
         match stream.read(&mut piece).ok()? {
             0 => break,
             count => head.extend_from_slice(&piece[..count]),

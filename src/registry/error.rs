@@ -66,7 +66,9 @@ pub enum RegistryError {
         expected: String,
         found: String,
     },
-    #[error("{host} keeps a damaged copy of {digest}, and does not take a good one in its place")]
+    #[error(
+        "{host} keeps a damaged copy of {digest} and did not replace it with the one that was sent"
+    )]
     Damaged { host: String, digest: String },
     #[error("{digest} in the store is damaged: its bytes have the digest {found}")]
     DamagedHere { digest: String, found: String },

@@ -229,7 +229,9 @@ impl Http {
             let whole_domain = listed.strip_prefix('*');
             *listed == authority
                 || *listed == host
-                || whole_domain.is_some_and(|domain| domain.len() > 1 && host.ends_with(domain))
+                || whole_domain.is_some_and(|domain| {
+                    domain.len() > 1 && domain.starts_with('.') && host.ends_with(domain)
+                })
         })
     }
 
@@ -316,7 +318,7 @@ impl Http {
                 return Err(RegistryError::Url {
                     url: proxy.shown(),
                     problem: format!(
-                        "it is a proxy of the kind {scheme}, and warpdrive goes through proxies of HTTP only; give such a one, or leave {authority} out with NO_PROXY"
+                        "it is a proxy of the kind {scheme}; warpdrive uses HTTP proxies only: name one, or list {authority} in NO_PROXY"
                     ),
                 });
             }
@@ -499,7 +501,7 @@ impl Http {
         }
         let driven = self.drive(url, builder, self.patience.idle, &counter, watch);
         let mut response = driven.map_err(|failure| match self.proxy(url) {
-            Some(proxy) => through(proxy, url, failure),
+            Some(proxy) => through(proxy, url, self.left(), failure),
             None => failure,
         })?;
         response.patience = Some(self.patience);
@@ -689,7 +691,7 @@ fn tell(quiet: Duration, step: Duration, host: &str, progress: &dyn TransferList
 
 /// A connection that failed on the way to or at a proxy is the proxy's fault, unless the other side's
 /// certificate came through it.
-fn through(proxy: &Proxy, url: &Url, failure: Failure) -> Failure {
+fn through(proxy: &Proxy, url: &Url, left: Option<Duration>, failure: Failure) -> Failure {
     let tls = matches!(
         failure.kind,
         Unreachable::Certificate
@@ -702,7 +704,7 @@ fn through(proxy: &Proxy, url: &Url, failure: Failure) -> Failure {
         return failure;
     }
     let said = if failure.cause.contains("tunnel") {
-        connect::refusal(proxy, url).map(|status| format!("it answered {status}"))
+        connect::refusal(proxy, url, left).map(|status| format!("it answered {status}"))
     } else {
         None
     };
@@ -1015,7 +1017,13 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_and_for_what_is_listed() {
-        let listed = ["reg.example:5000", "other.example", "*.wild.example", "*"];
+        let listed = [
+            "reg.example:5000",
+            "other.example",
+            "*.wild.example",
+            "*bad.example",
+            "*",
+        ];
         let listed = listed.map(str::to_owned).to_vec();
         let http = Http::new(
             "test",
@@ -1036,6 +1044,8 @@ mod tests {
             ("http://other.example:1234/", true),
             ("http://a.wild.example:1/", true),
             ("http://wild.example/", false),
+            ("http://xwild.example/", false),
+            ("http://notbad.example/", false),
             ("http://a.wild.example.com/", false),
             ("http://localhost.example/", false),
             ("http://128.0.0.1/", false),

@@ -166,7 +166,7 @@ impl Pages {
         if let Some(next) = &next {
             if self.known.contains(next) {
                 let problem = format!(
-                    "{} gives a page as the next one that was read before",
+                    "the next page that {} names was read before",
                     repository.host()
                 );
                 return Err(self.wrong(problem));

@@ -32,8 +32,7 @@ impl Platforms {
         let Self::Several(platforms) = self else {
             return None;
         };
-        let platforms = platforms.iter().map(String::as_str);
-        platforms.into_iter().find(|platform| {
+        platforms.iter().map(String::as_str).find(|platform| {
             choose(index, platform, "").is_ok_and(|chosen| chosen.digest() == entry.digest())
         })
     }

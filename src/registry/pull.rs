@@ -4,6 +4,7 @@
 //! kept as a blob that has not the digest and the size that the manifest says; the manifest itself is
 //! kept last, so that a name can never point to half an image.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -325,10 +326,10 @@ impl Download<'_> {
         let end =
             Instant::now() + client.agent.retry.limit + Duration::from_secs(size / LEAST_PACE);
         let mut resumed = sink.received() > 0;
-        // After a restart, only what goes beyond is headway.
-        let mut most = sink.received();
+        let no_range = Cell::new(false);
         while sink.received() < size {
-            let reason = match self.part(&mut *sink) {
+            let before = sink.received();
+            let reason = match self.part(&mut *sink, &no_range) {
                 Ok(Ended::Whole) => break,
                 Ok(Ended::Stopped) => return Ok(None),
                 Ok(Ended::Cut(reason)) => reason,
@@ -340,8 +341,7 @@ impl Download<'_> {
                     return Err(fresh(error));
                 }
             };
-            tries.headway(sink.received().saturating_sub(most));
-            most = most.max(sink.received());
+            tries.headway(sink.received().saturating_sub(before));
             let again = Instant::now() < end
                 && client
                     .agent
@@ -365,15 +365,15 @@ impl Download<'_> {
         Ok(Some(()))
     }
 
-    /// One request for what is still missing.
-    fn part(&self, sink: &mut dyn Incoming) -> Result<Ended, RegistryError> {
+    /// One request for what is still missing; with `no_range` for all, of which what is here is left out.
+    fn part(&self, sink: &mut dyn Incoming, no_range: &Cell<bool>) -> Result<Ended, RegistryError> {
         let size = self.blob.size();
         let begin = sink.received();
         let mut request = HttpRequest::get(
             self.repository
                 .url(&format!("blobs/{}", self.blob.digest()))?,
         );
-        if begin > 0 {
+        if begin > 0 && !no_range.get() {
             request = request.header("range", format!("bytes={begin}-{}", size - 1));
         }
         let scopes = [scope(&self.repository.name, "pull")];
@@ -391,9 +391,9 @@ impl Download<'_> {
         let mut skip = match response.status() {
             200 => begin,
             206 if range_start(&response) == Some(begin) => 0,
-            // What refuses a range (a CDN, say) may well give the whole; what is kept would lock it out for ever.
-            status if begin > 0 => {
-                sink.restart().map_err(local)?;
+            // What refuses a range (a CDN, say) may well give the whole.
+            status if begin > 0 && !no_range.get() => {
+                no_range.set(true);
                 let host = authority(&response.url);
                 let answer = match status {
                     206 => "sent another range than asked for".to_owned(),

@@ -257,6 +257,8 @@ impl Push<'_> {
             && self.repository.login_is_unclear(&call)?
         {
             self.send_all(&[first], base, report)?;
+            let (_, _, auth) = self.repository.parts();
+            auth.taken();
             return self.send_all(rest, base, report);
         }
         self.send_all(&unknown, base, report)

@@ -10,6 +10,12 @@ pub(crate) fn first(range: &str) -> Option<u64> {
     (first <= last).then_some(first)
 }
 
+/// `bytes 0-0/1000` or `bytes */1000` → 1000 bytes in all (RFC 9110, section 14.4).
+pub(crate) fn total(range: &str) -> Option<u64> {
+    let (_, total) = range.trim().strip_prefix("bytes")?.split_once('/')?;
+    total.trim().parse().ok()
+}
+
 /// `0-99` or `bytes=0-99` → 100 bytes are there. `0-0` is what registries say for none at all.
 pub(crate) fn received(range: &str) -> Option<u64> {
     let range = range.trim();

@@ -122,6 +122,8 @@ pub(super) struct Remote<'c> {
     manifests: Mutex<HashMap<Digest, Vec<u8>>>,
     /// What manifests say of their blobs.
     sizes: Mutex<HashMap<Digest, Descriptor>>,
+    /// What was fetched for this copy.
+    fetched: Mutex<HashSet<Digest>>,
 }
 
 impl<'c> Remote<'c> {
@@ -136,6 +138,7 @@ impl<'c> Remote<'c> {
             progress,
             manifests: Mutex::default(),
             sizes: Mutex::default(),
+            fetched: Mutex::default(),
         }
     }
 
@@ -209,7 +212,7 @@ impl<'c> Remote<'c> {
     }
 
     /// Fetches a blob, or what is not here of it. An error says whether it was of several pieces.
-    fn fetched(
+    fn fetch_blob(
         &self,
         mut into: PartialBlob,
         blob: &Descriptor,
@@ -324,11 +327,18 @@ impl Blobs for Remote<'_> {
                 !left.is_some_and(|left| left.is_zero())
             };
             let Some(partial) = self.store.partial_blob(&blob, &mut waiting)? else {
-                let damaged = |error| BlobError::Other(Box::new(error));
-                self.store.verify_blob(&blob).map_err(damaged)?;
+                // A damaged one is set aside, and fetched.
+                if self.store.verify_blob(&blob).is_err() && again {
+                    again = false;
+                    continue;
+                }
                 return Ok(self.store.open_blob(digest)?);
             };
-            match self.fetched(partial, &blob) {
+            self.fetched
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(digest.clone());
+            match self.fetch_blob(partial, &blob) {
                 // Pieces may come from different bytes: once more, from the start.
                 Err((RegistryError::Digest { .. }, true)) if again => again = false,
                 outcome => return outcome.map_err(|(error, _)| other(error)),
@@ -375,6 +385,10 @@ impl Blobs for Remote<'_> {
 
     fn note_repository(&self, blob: &Digest, registry: &str, repository: &str) {
         self.store.note_repository(blob, registry, repository);
-        self.store.forget_download(blob);
+        // What a pull has begun stays.
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if fetched.contains(blob) {
+            self.store.forget_download(blob);
+        }
     }
 }

@@ -183,7 +183,7 @@ impl Client {
         })
     }
 
-    /// Who speaks to a registry that may, or may not, be spoken to without TLS.
+    /// The agent for registries that may, or may not, be reached without TLS.
     fn agent(&self, insecure: bool) -> &Agent {
         self.lenient
             .as_ref()
@@ -417,7 +417,7 @@ impl<'a> Call<'a> {
 }
 
 impl<'c> Repository<'c> {
-    /// Who speaks to the registry.
+    /// The agent for this registry.
     pub(super) fn agent(&self) -> &'c Agent {
         self.client.agent(self.host.insecure)
     }

@@ -106,25 +106,31 @@ impl<'a> Upload<'a> {
             // Whatever else it is, the upload says it with words.
             return Ok(InRegistry::Nothing);
         }
+        // Some gateways answer a HEAD with a length of their own; a full disk leaves empty files.
         let size = self.blob.size();
         Ok(match response.content_length() {
             None => InRegistry::Whole,
             Some(length) if length == size => InRegistry::Whole,
-            // Some gateways answer a HEAD with a length of 0, and a full disk leaves empty files.
-            Some(0) if self.gives_bytes(url)? => InRegistry::Whole,
-            Some(_) => InRegistry::Damaged,
+            Some(length) => match self.size_by_get(url)? {
+                Some(found) if found == size => InRegistry::Whole,
+                Some(_) => InRegistry::Damaged,
+                None if length == 0 => InRegistry::Whole,
+                None => InRegistry::Nothing,
+            },
         })
     }
 
-    /// Whether a request for the first byte brings one.
-    fn gives_bytes(&self, url: Url) -> Result<bool, RegistryError> {
+    /// What a request for the first byte tells of the size; `None` where it tells nothing.
+    fn size_by_get(&self, url: Url) -> Result<Option<u64>, RegistryError> {
         let request = HttpRequest::get(url).header("range", "bytes=0-0".to_owned());
-        let mut response = self.answer(&request)?;
-        if !matches!(response.status(), 200 | 206) {
-            return Ok(false);
-        }
-        let first = response.chunk(self.progress);
-        Ok(matches!(first, Ok(Some(chunk)) if !chunk.as_ref().is_empty()))
+        let response = self.answer(&request)?;
+        let total = response.header("content-range").and_then(range::total);
+        Ok(match response.status() {
+            200 => response.content_length(),
+            206 => total,
+            416 => total.or(Some(0)),
+            _ => None,
+        })
     }
 
     /// After the upload of a blob of which the registry had something else: whether it has taken it.

@@ -113,19 +113,22 @@ pub fn lowers(
             diff_ids: diff_ids.len(),
         });
     }
-    let layers: Vec<(&Descriptor, &Digest)> = layers.iter().zip(&diff_ids).collect();
+    // An image can have the same layer twice (an empty one, for example), and overlayfs does not take a
+    // directory twice. The upper copy contains everything of the lower one, above all layers between
+    // them.
+    let mut seen = HashSet::new();
+    let layers: Vec<(&Descriptor, &Digest)> = layers
+        .iter()
+        .zip(&diff_ids)
+        .rev()
+        .filter(|(_, diff_id)| seen.insert(*diff_id))
+        .collect();
     let mut lowers = largest_first(
         &layers,
         layer::threads(),
         |(layer, _)| layer.size(),
         |(layer, diff_id)| unpacked_layer(store, layer, diff_id, ownership),
     )?;
-    lowers.reverse();
-    // An image can have the same layer twice (an empty one, for example), and overlayfs does not take a
-    // directory twice. The upper copy contains everything of the lower one, above all layers between
-    // them.
-    let mut seen = HashSet::new();
-    lowers.retain(|lower| seen.insert(lower.clone()));
     // The kernel ignores an opaque mark on a lower directory's own root: so such a layer must be the last.
     for (index, lower) in lowers.iter().enumerate() {
         if layer::hides_all_below(lower).map_err(RootfsError::Mark)? {

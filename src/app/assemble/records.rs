@@ -188,7 +188,9 @@ pub(super) fn refuse_intruders(
 /// The digests of the files that no package may change, whether or not a RECORD names them. (Builds of
 /// sdists leave other hidden directories in their home.)
 pub(super) fn protected_files(app_root: &Path) -> BTreeMap<PathBuf, String> {
-    let mut files = vec![app_root.join("pyvenv.cfg")];
+    let mut files: Vec<_> = ["pyvenv.cfg", "uv.toml", "pip.conf"]
+        .map(|name| app_root.join(name))
+        .into();
     let mut directories: Vec<PathBuf> = ["bin", "s2i", ".s2i", ".warpdrive"]
         .map(|name| app_root.join(name))
         .into();

@@ -173,6 +173,9 @@ pub(super) fn effect(option: &Written) -> Option<Effect> {
     if HARMLESS.contains(&option.name.as_str()) {
         return None;
     }
+    if is_as_usual(option) {
+        return None;
+    }
     let acts = ACTING.iter().find(|(name, _)| *name == option.name);
     match (acts, option.negated) {
         // `!logfile`: it writes none. `!env_check` and others are not that simple.
@@ -180,6 +183,48 @@ pub(super) fn effect(option: &Written) -> Option<Effect> {
         (Some((_, how)), false) => Some(Effect::Acts(how)),
         (None, _) => Some(Effect::Unknown),
     }
+}
+
+/// Values that are sudo's own, or stricter; variables that no program takes for its own.
+fn is_as_usual(option: &Written) -> bool {
+    let Some(value) = option.value.as_deref() else {
+        return false;
+    };
+    match option.name.as_str() {
+        "timestampowner" | "iolog_user" | "iolog_group" => matches!(value, "root" | "#0"),
+        "iolog_mode" => u32::from_str_radix(value, 8).is_ok_and(|mode| mode & 0o022 == 0),
+        "env_keep" => value.split_whitespace().all(is_plain_variable),
+        _ => false,
+    }
+}
+
+/// Of a language, a display, a colour, say.
+fn is_plain_variable(name: &str) -> bool {
+    const USUAL: [&str; 22] = [
+        "COLORS",
+        "DISPLAY",
+        "HOSTNAME",
+        "HISTSIZE",
+        "KDEDIR",
+        "LS_COLORS",
+        "MAIL",
+        "QTDIR",
+        "USERNAME",
+        "LANG",
+        "LANGUAGE",
+        "LINGUAS",
+        "XAUTHORITY",
+        "XDG_SESSION_COOKIE",
+        "_XKB_CHARSET",
+        "SSH_AUTH_SOCK",
+        "TZ",
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    ];
+    USUAL.contains(&name) || name.starts_with("LC_")
 }
 
 /// The options of one line, behind `Defaults` and its scope; and whether its quotes are odd.
@@ -286,7 +331,25 @@ mod tests {
         ] {
             assert!(acts(text), "{text}");
         }
-        for text in ["env_keep+=LD_PRELOAD", "!env_check", "what_is_this"] {
+        for text in [
+            "env_keep += \"LANG LC_TIME DISPLAY\"",
+            "timestampowner=root",
+            "iolog_user = root, iolog_mode=0600",
+        ] {
+            assert!(effects(text).iter().all(Option::is_none), "{text}");
+        }
+        for text in ["timestampowner=app", "iolog_mode=0666"] {
+            assert!(
+                matches!(effects(text)[..], [Some(Effect::Acts(_))]),
+                "{text}"
+            );
+        }
+        for text in [
+            "env_keep+=LD_PRELOAD",
+            "env_keep += \"LANG *\"",
+            "!env_check",
+            "what_is_this",
+        ] {
             assert_eq!(effects(text), [Some(Effect::Unknown)], "{text}");
         }
     }

@@ -300,13 +300,14 @@ fn judged_setting(flat: &Flat<'_>, source: &Source, setting: &Setting, present: 
     Finding::of_path(rule, severity, source.layer, &source.path, message)
 }
 
-/// `logfile` in `/var/log`, where no link leads elsewhere and no user but root can put one.
+/// `logfile` or `iolog_dir` in `/var/log`, where no link leads elsewhere and no user but root can put one.
 fn is_plain_log(flat: &Flat<'_>, setting: &Setting) -> bool {
     let path = setting
         .value
         .as_deref()
-        .filter(|_| setting.name == "logfile");
-    let path = path.filter(|path| path.starts_with('/'));
+        .filter(|_| ["logfile", "iolog_dir"].contains(&setting.name.as_str()));
+    // sudo puts names for what is behind a percent sign, that of the caller among them.
+    let path = path.filter(|path| path.starts_with('/') && !path.contains('%'));
     let Some(path) = path.and_then(|path| join(b"", path.as_bytes())) else {
         return false;
     };

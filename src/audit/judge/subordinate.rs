@@ -35,8 +35,8 @@ pub(super) fn judge(flat: &Flat<'_>, findings: &mut Vec<Finding>) {
         let ranges = subordinate::parse(bytes);
         for range in ranges.iter().filter(|range| range.holds_root).take(MOST) {
             let message = format!(
-                "line {} lets {} map the {ids} 0 into a user namespace of its own, where the {ids} counts \
-                 as root's for the container's files; {note}",
+                "line {} lets {} map {ids} 0 into its own user namespace and so own root's files in the \
+                 container; {note}",
                 range.line,
                 quoted(&range.owner),
             );

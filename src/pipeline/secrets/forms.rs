@@ -100,19 +100,22 @@ fn variants(secret: &[u8]) -> Vec<Vec<u8>> {
         let unix = text.replace("\r\n", "\n");
         variants.push(unix.replace('\n', "\r\n").into_bytes());
         variants.push(unix.replace('\n', "\\n").into_bytes());
-        // Python's `repr`, which chooses the quotation marks so that it need not escape them.
+        // Python's repr escapes ' only where the text has both quotation marks.
         let repr = unix.replace('\\', "\\\\").replace('\n', "\\n");
+        variants.push(repr.replace('\'', "\\'").into_bytes());
         variants.push(repr.into_bytes());
+        let html = unix.replace('&', "&amp;").replace('<', "&lt;");
+        let html = html.replace('>', "&gt;");
+        // Python's html.escape, MarkupSafe, and what leaves ' alone.
         for [double, single] in [
-            ["&quot;", "&#39;"],
-            ["&#34;", "&#x27;"],
             ["&quot;", "&#x27;"],
+            ["&#34;", "&#39;"],
+            ["&quot;", "&#39;"],
         ] {
-            let html = unix.replace('&', "&amp;").replace('<', "&lt;");
-            let html = html.replace('>', "&gt;");
             variants.push(html.replace('"', double).into_bytes());
             variants.push(html.replace('"', double).replace('\'', single).into_bytes());
         }
+        variants.push(html.into_bytes());
         if let Ok(json) = serde_json::to_string(&unix) {
             variants.extend(escaped(&json[1..json.len() - 1]));
         }

@@ -95,10 +95,10 @@ mod tests {
         let secret = br#"hunter2-Xyz"q\z&<'>"#;
         let redactor = Redactor::new(&BTreeMap::new(), &[], [&secret[..]].into_iter());
         for written in [
-            r#"hunter2-Xyz"q\\z&<'>"#,
+            r#"hunter2-Xyz"q\\z&<\'>"#,
             r#"hunter2-Xyz\"q\\z&<'>"#,
             r"hunter2-Xyz&quot;q\z&amp;&lt;&#39;&gt;",
-            r"hunter2-Xyz&#34;q\z&amp;&lt;&#x27;&gt;",
+            r"hunter2-Xyz&#34;q\z&amp;&lt;&#39;&gt;",
             "%68%75%6e%74%65%72%32%2d%58%79%7a%22%71%5c%7a%26%3c%27%3e",
         ] {
             assert_eq!(redactor.clean(&format!("got {written}!")), "got ****!");
