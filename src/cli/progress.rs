@@ -148,6 +148,8 @@ impl Progress for Console<'_> {
             }
             *clock = self.bar(CLOCK, 0, title);
             if let Some(bar) = &*clock {
+                // Seen at once, and not when the thread that ticks gets to it.
+                bar.tick();
                 bar.enable_steady_tick(Duration::from_millis(120));
             }
         }
