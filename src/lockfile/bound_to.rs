@@ -1,12 +1,13 @@
 //! The locations that `pyproject.toml` and `Pipfile` bind names to, in each manager's syntax.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
 use crate::app::declared::binding::glob;
 use crate::app::files::{self, EntryKind, Files};
 use crate::app::requirement::normalize;
+use crate::app::settings::Settings;
 
 use super::error::LockfileError;
 use super::fit::at;
@@ -40,18 +41,21 @@ impl BoundNames {
             .map(|(name, places)| (name.as_str(), places.as_slice()))
     }
 
-    /// The names that the `pyproject.toml` of a directory binds, if they are not bound yet.
+    /// The names that the `pyproject.toml` of a directory binds, if they are not bound yet: those for extras and
+    /// groups where the settings name these.
     pub(super) fn add(
         &mut self,
         files: &dyn Files,
         directory: &str,
         table: &Table,
+        settings: Option<&Settings>,
     ) -> Result<(), LockfileError> {
         let file = files::join(directory, "pyproject.toml").unwrap_or_default();
         let mut found = Found {
             files,
             file: &file,
             directory,
+            chosen: settings.map(chosen).unwrap_or_default(),
             indexes: indexes(table, &["tool", "uv", "index"]),
             places: BTreeMap::new(),
         };
@@ -99,6 +103,7 @@ impl BoundNames {
             files,
             file: &file,
             directory,
+            chosen: BTreeSet::new(),
             indexes: indexes(table, &["source"]),
             places: BTreeMap::new(),
         };
@@ -111,6 +116,21 @@ impl BoundNames {
         }
         Ok(())
     }
+}
+
+/// The extras and the groups that are installed: kind and name.
+fn chosen(settings: &Settings) -> BTreeSet<(&'static str, String)> {
+    [
+        ("extra", "dependency_extras"),
+        ("group", "dependency_groups"),
+    ]
+    .into_iter()
+    .flat_map(|(kind, key)| {
+        let names = settings.get(key).unwrap_or_default();
+        let names: Vec<String> = names.split_whitespace().map(normalize).collect();
+        names.into_iter().map(move |name| (kind, name))
+    })
+    .collect()
 }
 
 /// One value, or several by environment.
@@ -192,6 +212,7 @@ struct Found<'a> {
     files: &'a dyn Files,
     file: &'a str,
     directory: &'a str,
+    chosen: BTreeSet<(&'static str, String)>,
     indexes: BTreeMap<String, String>,
     places: BTreeMap<String, Vec<(Option<String>, BoundTo)>>,
 }
@@ -213,7 +234,8 @@ impl Found<'_> {
 
     fn path(&self, name: &str, path: &str) -> Result<String, LockfileError> {
         let inside = path.strip_prefix("file:").unwrap_or(path);
-        let place = files::join(self.directory, inside).filter(|path| is_word(path));
+        let place =
+            files::join(self.directory, inside).filter(|path| path.is_empty() || is_word(path));
         let place = place.ok_or_else(|| {
             let path = path.escape_default();
             self.wrong(
@@ -222,6 +244,7 @@ impl Found<'_> {
             )
         })?;
         if self.directory.is_empty() && self.file == super::pipenv::PIPFILE
+            || place.is_empty()
             || self.files.is_file(&place)
             || self.files.is_directory(&place)
         {
@@ -313,8 +336,11 @@ impl Found<'_> {
         members: &BTreeMap<String, String>,
     ) -> Result<(), LockfileError> {
         let text = |key: &str| source.get(key).and_then(Value::as_str);
-        // For an extra or a group that is not installed.
-        if text("extra").is_some() || text("group").is_some() {
+        let is_left_out = |kind| {
+            let name = text(kind).map(normalize);
+            name.is_some_and(|name| !self.chosen.contains(&(kind, name)))
+        };
+        if is_left_out("extra") || is_left_out("group") {
             return Ok(());
         }
         let marker = text("marker").map(str::to_owned);
