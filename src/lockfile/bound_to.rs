@@ -55,7 +55,9 @@ impl BoundNames {
             files,
             file: &file,
             directory,
-            chosen: settings.map(chosen).unwrap_or_default(),
+            chosen: settings
+                .map(|settings| chosen(settings, table))
+                .unwrap_or_default(),
             indexes: indexes(table, &["tool", "uv", "index"]),
             places: BTreeMap::new(),
         };
@@ -118,19 +120,30 @@ impl BoundNames {
     }
 }
 
-/// The extras and the groups that are installed: kind and name.
-fn chosen(settings: &Settings) -> BTreeSet<(&'static str, String)> {
-    [
-        ("extra", "dependency_extras"),
-        ("group", "dependency_groups"),
-    ]
-    .into_iter()
-    .flat_map(|(kind, key)| {
+/// The extras and the groups that are installed, with the groups that these include: kind and name.
+fn chosen(settings: &Settings, table: &Table) -> BTreeSet<(&'static str, String)> {
+    let names = |key| -> Vec<String> {
         let names = settings.get(key).unwrap_or_default();
-        let names: Vec<String> = names.split_whitespace().map(normalize).collect();
-        names.into_iter().map(move |name| (kind, name))
-    })
-    .collect()
+        names.split_whitespace().map(normalize).collect()
+    };
+    let extras = names("dependency_extras").into_iter();
+    let mut found: BTreeSet<_> = extras.map(|name| ("extra", name)).collect();
+    let groups = table.get("dependency-groups").and_then(Value::as_table);
+    let mut left = names("dependency_groups");
+    while let Some(name) = left.pop() {
+        let mut all = groups.into_iter().flatten();
+        let group = all.find(|(key, _)| normalize(key) == name);
+        if found.insert(("group", name)) {
+            let items = group.and_then(|(_, items)| items.as_array());
+            let included = items.into_iter().flatten();
+            left.extend(
+                included
+                    .filter_map(|item| item.get("include-group")?.as_str())
+                    .map(normalize),
+            );
+        }
+    }
+    found
 }
 
 /// One value, or several by environment.

@@ -255,7 +255,7 @@ fn the_source_itself_and_a_list_that_is_not_used() {
 fn what_is_bound_for_a_chosen_extra_or_group() {
     let project = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['six']\n\
         [project.optional-dependencies]\nweb = ['corplib>=1']\n\
-        [dependency-groups]\nweb = ['corplib>=1']\n\
+        [dependency-groups]\nweb = ['corplib>=1']\nall = [{ include-group = 'web' }]\n\
         [[tool.uv.index]]\nname = 'corp'\nurl = 'https://corp.example/simple'\nexplicit = true\n";
     for (kind, key) in [
         ("extra", "dependency_extras"),
@@ -271,6 +271,10 @@ fn what_is_bound_for_a_chosen_extra_or_group() {
         let (listed, chosen) = list(&files);
         assert_eq!(listed.lines, ["six"], "{kind}");
         assert!(chosen.is_empty(), "{kind}");
+        if kind == "group" {
+            let (_, chosen) = list(&files.with(&format!(".warpdrive/{key}"), "all\n"));
+            assert_eq!(chosen.len(), 1, "a group that includes it");
+        }
     }
 }
 
