@@ -263,5 +263,6 @@ pub(super) fn imports(module: &Read, package: &str) -> bool {
                 .strip_prefix(package)
                 .is_some_and(|rest| rest.starts_with('.'))
     };
-    module.imports.iter().any(|name| within(name))
+    let mut all = module.imports.iter().chain(&module.imported);
+    all.any(|name| within(name))
 }
