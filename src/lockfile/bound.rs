@@ -14,12 +14,13 @@ use crate::app::listed::{Listed, Open};
 use crate::app::package::is_package;
 use crate::app::project::{Project, Source};
 use crate::app::requirement::{self as lines, Line, LineKind, is_archive, normalize};
+use crate::app::settings::Settings;
 
 use super::bound_to::{BoundNames, BoundTo};
 use super::error::LockfileError;
 use super::fit::at;
 use super::marker::{self, Chosen};
-use super::packages::{Index, PYPI};
+use super::packages::Index;
 use super::requirement::Requirement;
 use super::target::Target;
 use super::{manager::Manager, pipenv};
@@ -91,10 +92,21 @@ impl FromIndex {
 
 /// Refuses an index of PDM or Poetry that is asked for all names: uv does not know it, and only a lock says which
 /// packages come from there. (Of `[tool.poetry.dependencies]`, `declared` says the same.)
-fn no_source_of_any_name(files: &dyn Files, project: &Project) -> Result<(), LockfileError> {
-    let (Source::Static { file, .. } | Source::Dynamic { file }) = &project.source else {
-        return Ok(());
+fn no_source_of_any_name(
+    files: &dyn Files,
+    project: &Project,
+    environment: &BTreeMap<String, String>,
+) -> Result<(), LockfileError> {
+    let file = match &project.source {
+        Source::Static { file, .. } if !project.requirements.lines.is_empty() => file,
+        Source::Dynamic { file } => file,
+        _ => return Ok(()),
     };
+    let of_build = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"]
+        .iter()
+        .filter_map(|name| environment.get(*name))
+        .find(|value| !value.is_empty())
+        .map(|value| address(value));
     let text = files.text(file).unwrap_or_default();
     let document: Table = toml::from_str(&text).unwrap_or_default();
     let tables = [
@@ -114,7 +126,11 @@ fn no_source_of_any_name(files: &dyn Files, project: &Project) -> Result<(), Loc
         for source in sources.into_iter().flatten() {
             let text = |key: &str| source.get(key).and_then(Value::as_str);
             let url = text("url").unwrap_or_default();
-            let is_usual = url.is_empty() || url.trim_end_matches('/') == PYPI;
+            let is_usual = url.is_empty()
+                || Index::at(None, url).url.is_none()
+                || of_build
+                    .as_ref()
+                    .is_some_and(|usual| *usual == address(url));
             let names_its_packages = match tool {
                 "pdm" => source.get("include_packages").is_some(),
                 _ => text("priority") == Some("explicit"),
@@ -124,7 +140,9 @@ fn no_source_of_any_name(files: &dyn Files, project: &Project) -> Result<(), Loc
             }
             let manager = Manager::named(tool);
             return Err(LockfileError::Source {
-                name: text("name").unwrap_or_default().to_owned(),
+                name: text("name")
+                    .filter(|name| !name.is_empty())
+                    .map_or_else(|| host(url), str::to_owned),
                 table,
                 file: manager.file(),
                 mend: manager.mend().to_owned(),
@@ -133,6 +151,27 @@ fn no_source_of_any_name(files: &dyn Files, project: &Project) -> Result<(), Loc
         }
     }
     Ok(())
+}
+
+/// The address of an index, without its name and its login.
+fn address(index: &str) -> String {
+    let index = match index.split_once('=') {
+        Some((name, url)) if !name.contains(':') => url,
+        _ => index,
+    };
+    let index = index.trim().trim_end_matches('/');
+    let Some((scheme, rest)) = index.split_once("://") else {
+        return index.to_owned();
+    };
+    let (_, path) = rest.split_once('/').unwrap_or_default();
+    format!("{scheme}://{}/{path}", host(index))
+}
+
+/// The host of an address, without a login.
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    host.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
 fn of_marker(marker: Option<&str>) -> String {
@@ -145,13 +184,14 @@ impl Bound {
         files: &dyn Files,
         project: &Project,
         bindings: &Bindings,
+        environment: &BTreeMap<String, String>,
     ) -> Result<Option<Self>, LockfileError> {
         let requirements = &project.requirements;
         if !requirements.problems.is_empty() || !requirements.missing.is_empty() {
             // Detection refuses lines that cannot be installed, one by one.
             return Ok(None);
         }
-        no_source_of_any_name(files, project)?;
+        no_source_of_any_name(files, project, environment)?;
         let Some((name, binding)) = bindings.all().next() else {
             return Ok(None);
         };
@@ -172,7 +212,7 @@ impl Bound {
             return Err(refused());
         }
         let home = project.home();
-        let mut reader = Reader::new(files, &home)?;
+        let mut reader = Reader::new(files, &home, &project.settings)?;
         for line in &project.requirements.lines {
             reader.line(line)?;
         }
@@ -266,7 +306,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(files: &'a dyn Files, home: &str) -> Result<Self, LockfileError> {
+    fn new(files: &'a dyn Files, home: &str, settings: &Settings) -> Result<Self, LockfileError> {
         let mut reader = Self {
             files,
             places: BoundNames::default(),
@@ -276,14 +316,18 @@ impl<'a> Reader<'a> {
             read: Vec::new(),
             seen: BTreeSet::from([String::new(), home.to_owned()]),
         };
-        for directory in [home, ""] {
+        let mut places = vec![home, ""];
+        places.dedup();
+        for directory in &places {
             let path = files::join(directory, "pyproject.toml").unwrap_or_default();
             if let Some(table) = reader.table(&path) {
-                reader.places.add(files, directory, &table)?;
+                reader
+                    .places
+                    .add(files, directory, &table, Some(settings))?;
                 reader.read.push(path);
             }
         }
-        for directory in [home, ""] {
+        for directory in &places {
             let path = files::join(directory, pipenv::PIPFILE).unwrap_or_default();
             if let Some(table) = reader.table(&path) {
                 reader.places.add_pipfile(files, directory, &table)?;
@@ -367,7 +411,11 @@ impl<'a> Reader<'a> {
                     if self.project(path, false)? {
                         self.directories.insert(name.clone());
                         let editable = if *editable { "-e " } else { "" };
-                        self.push(format!("{editable}./{path}{extras}{end}"));
+                        let path = match path.as_str() {
+                            "" => ".".to_owned(),
+                            path => format!("./{path}"),
+                        };
+                        self.push(format!("{editable}{path}{extras}{end}"));
                     }
                 }
                 BoundTo::Url(url) => self.push(format!("{name}{extras} @ {url}{end}")),
@@ -406,7 +454,7 @@ impl<'a> Reader<'a> {
         if self.seen.len() > MAX_PROJECTS || !self.seen.insert(directory.to_owned()) {
             return Ok(package);
         }
-        self.places.add(self.files, directory, &table)?;
+        self.places.add(self.files, directory, &table, None)?;
         let texts: Vec<String> = match at(&table, &["project", "dependencies"]) {
             Some(list) => list
                 .as_array()

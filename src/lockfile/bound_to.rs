@@ -1,12 +1,13 @@
 //! The locations that `pyproject.toml` and `Pipfile` bind names to, in each manager's syntax.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
 use crate::app::declared::binding::glob;
 use crate::app::files::{self, EntryKind, Files};
 use crate::app::requirement::normalize;
+use crate::app::settings::Settings;
 
 use super::error::LockfileError;
 use super::fit::at;
@@ -40,18 +41,23 @@ impl BoundNames {
             .map(|(name, places)| (name.as_str(), places.as_slice()))
     }
 
-    /// The names that the `pyproject.toml` of a directory binds, if they are not bound yet.
+    /// The names that the `pyproject.toml` of a directory binds, if they are not bound yet: those for extras and
+    /// groups where the settings name these.
     pub(super) fn add(
         &mut self,
         files: &dyn Files,
         directory: &str,
         table: &Table,
+        settings: Option<&Settings>,
     ) -> Result<(), LockfileError> {
         let file = files::join(directory, "pyproject.toml").unwrap_or_default();
         let mut found = Found {
             files,
             file: &file,
             directory,
+            chosen: settings
+                .map(|settings| chosen(settings, table))
+                .unwrap_or_default(),
             indexes: indexes(table, &["tool", "uv", "index"]),
             places: BTreeMap::new(),
         };
@@ -99,6 +105,7 @@ impl BoundNames {
             files,
             file: &file,
             directory,
+            chosen: BTreeSet::new(),
             indexes: indexes(table, &["source"]),
             places: BTreeMap::new(),
         };
@@ -111,6 +118,32 @@ impl BoundNames {
         }
         Ok(())
     }
+}
+
+/// The extras and the groups that are installed, with the groups that these include: kind and name.
+fn chosen(settings: &Settings, table: &Table) -> BTreeSet<(&'static str, String)> {
+    let names = |key| -> Vec<String> {
+        let names = settings.get(key).unwrap_or_default();
+        names.split_whitespace().map(normalize).collect()
+    };
+    let extras = names("dependency_extras").into_iter();
+    let mut found: BTreeSet<_> = extras.map(|name| ("extra", name)).collect();
+    let groups = table.get("dependency-groups").and_then(Value::as_table);
+    let mut left = names("dependency_groups");
+    while let Some(name) = left.pop() {
+        let mut all = groups.into_iter().flatten();
+        let group = all.find(|(key, _)| normalize(key) == name);
+        if found.insert(("group", name)) {
+            let items = group.and_then(|(_, items)| items.as_array());
+            let included = items.into_iter().flatten();
+            left.extend(
+                included
+                    .filter_map(|item| item.get("include-group")?.as_str())
+                    .map(normalize),
+            );
+        }
+    }
+    found
 }
 
 /// One value, or several by environment.
@@ -192,6 +225,7 @@ struct Found<'a> {
     files: &'a dyn Files,
     file: &'a str,
     directory: &'a str,
+    chosen: BTreeSet<(&'static str, String)>,
     indexes: BTreeMap<String, String>,
     places: BTreeMap<String, Vec<(Option<String>, BoundTo)>>,
 }
@@ -213,7 +247,8 @@ impl Found<'_> {
 
     fn path(&self, name: &str, path: &str) -> Result<String, LockfileError> {
         let inside = path.strip_prefix("file:").unwrap_or(path);
-        let place = files::join(self.directory, inside).filter(|path| is_word(path));
+        let place =
+            files::join(self.directory, inside).filter(|path| path.is_empty() || is_word(path));
         let place = place.ok_or_else(|| {
             let path = path.escape_default();
             self.wrong(
@@ -222,6 +257,7 @@ impl Found<'_> {
             )
         })?;
         if self.directory.is_empty() && self.file == super::pipenv::PIPFILE
+            || place.is_empty()
             || self.files.is_file(&place)
             || self.files.is_directory(&place)
         {
@@ -313,8 +349,11 @@ impl Found<'_> {
         members: &BTreeMap<String, String>,
     ) -> Result<(), LockfileError> {
         let text = |key: &str| source.get(key).and_then(Value::as_str);
-        // For an extra or a group that is not installed.
-        if text("extra").is_some() || text("group").is_some() {
+        let is_left_out = |kind| {
+            let name = text(kind).map(normalize);
+            name.is_some_and(|name| !self.chosen.contains(&(kind, name)))
+        };
+        if is_left_out("extra") || is_left_out("group") {
             return Ok(());
         }
         let marker = text("marker").map(str::to_owned);

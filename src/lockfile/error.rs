@@ -51,7 +51,7 @@ pub enum LockfileError {
         mend: String,
     },
     #[error(
-        "{table} `{name}` has packages, and there is no {file} that says which of them come from there"
+        "any package may come from {table} `{name}`, and only a {file} says which ones do: there is none"
     )]
     Source {
         name: String,

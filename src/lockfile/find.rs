@@ -61,7 +61,7 @@ pub fn find<'p>(
         (None, [file]) if pylock_file::is_lock(file) && files.is_file(file) => {
             (Manager::Pylock, (*file).to_owned(), "")
         }
-        (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, project),
+        (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, environment, project),
         (Some(manager), _) => {
             let file = manager.file();
             let below = files::join(&home, file).filter(|below| files.is_file(below));
@@ -83,7 +83,7 @@ pub fn find<'p>(
                 let project = project()?;
                 match of_home(files, &home, project)? {
                     Some((manager, file)) => (manager, file, home.as_str()),
-                    None => return unlocked(files, || Ok(project)),
+                    None => return unlocked(files, environment, || Ok(project)),
                 }
             }
         },
@@ -122,11 +122,13 @@ fn of_home(
 /// Without a lock, bound names are taken from their locations.
 fn unlocked<'p>(
     files: &dyn Files,
+    environment: &BTreeMap<String, String>,
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
 ) -> Result<Option<Found>, LockfileError> {
     let project = project()?;
-    let bindings = Bindings::read(files, &project.home());
-    Ok(Bound::read(files, project, &bindings)?.map(|bound| Found::Bound(Box::new(bound))))
+    let bindings = Bindings::read(files, project);
+    let bound = Bound::read(files, project, &bindings, environment)?;
+    Ok(bound.map(|bound| Found::Bound(Box::new(bound))))
 }
 
 /// The lock of a directory without any setting.

@@ -294,7 +294,7 @@ impl Lock {
             && self.choice.member.is_empty()
             && let home = self.seen_from_here(home)
             && document.members().contains(&home)
-            && !document.root_needs(&home)
+            && !document.root_needs(&home, &self.choice.extras, &self.choice.groups)
         {
             self.choice.member = home;
         }

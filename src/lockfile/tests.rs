@@ -322,6 +322,42 @@ fn of_a_workspace_whose_root_is_no_project_the_member_at_home_is_installed() {
     assert_eq!(root("api"), ["api", "celery", "flask"]);
 }
 
+/// The root needs the member by an extra or a group of its own, or by an extra of another project.
+#[test]
+fn a_root_that_needs_the_member_by_a_choice_is_installed() {
+    let api = "[{ name = \"api\" }]";
+    let member = |place: &str| {
+        let extra = format!("[package.optional-dependencies]\nweb = {api}\n");
+        let extra = if place == "core" { &extra } else { "" };
+        format!(
+            "[[package]]\nname = \"{place}\"\nversion = \"1\"\nsource = {{ editable = \"{place}\" }}\n{extra}\n"
+        )
+    };
+    let installs_root = |edges: &str, choice: &[(&str, &str)]| {
+        let lock = format!(
+            "version = 1\nrequires-python = \">=3.10\"\n\n[manifest]\nmembers = [\"api\", \"core\", \"root\"]\n\n{}{}\
+             [[package]]\nname = \"root\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\n{edges}\n",
+            member("api"),
+            member("core")
+        );
+        let document = super::uv::Document::parse(&lock).unwrap();
+        let names = |kind: &str| {
+            let named = choice.iter().filter(|(known, _)| *known == kind);
+            named.map(|(_, name)| (*name).to_owned()).collect()
+        };
+        document.root_needs("api", &names("extra"), &names("group"))
+    };
+    let extra = format!("[package.optional-dependencies]\nweb = {api}\n");
+    let group = format!("[package.dev-dependencies]\nweb = {api}\n");
+    assert!(installs_root(&extra, &[("extra", "web")]));
+    assert!(installs_root(&group, &[("group", "web")]));
+    assert!(!installs_root(&extra, &[]));
+    assert!(!installs_root(&extra, &[("group", "web")]));
+    let core = "dependencies = [{ name = \"core\", extra = [\"web\"] }]";
+    assert!(installs_root(core, &[]));
+    assert!(!installs_root("dependencies = [{ name = \"core\" }]", &[]));
+}
+
 #[test]
 fn a_lock_below_the_top_may_name_a_sibling_within_the_source() {
     let place = |path: &str| {

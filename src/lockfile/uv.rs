@@ -215,24 +215,45 @@ impl Document {
         found
     }
 
-    /// Whether the project at the root needs the one in this directory, directly or not, in some environment.
-    pub(super) fn root_needs(&self, member: &str) -> bool {
+    /// Whether the project at the root, with these extras and groups of it, needs the one in this directory, directly
+    /// or not, in some environment.
+    pub(super) fn root_needs(
+        &self,
+        member: &str,
+        extras: &BTreeSet<String>,
+        groups: &BTreeSet<String>,
+    ) -> bool {
         let (Some((_, root)), Some((_, goal))) = (self.root(""), self.root(member)) else {
             return false;
         };
-        let mut seen = BTreeSet::from([root.name.as_str()]);
-        let mut left = vec![root.name.as_str()];
-        while let Some(name) = left.pop() {
-            if name == goal.name {
+        if root.name == goal.name {
+            return true;
+        }
+        let of_extras = extras
+            .iter()
+            .filter_map(|extra| root.optional_dependencies.get(extra));
+        let of_groups = groups
+            .iter()
+            .filter_map(|group| root.dev_dependencies.get(group));
+        let mut left: Vec<&Edge> = of_extras.chain(of_groups).flatten().collect();
+        left.extend(&root.dependencies);
+        let mut seen = BTreeSet::new();
+        while let Some(edge) = left.pop() {
+            if edge.name == goal.name {
                 return true;
             }
-            let entries = self.packages.iter().filter(|entry| entry.name == name);
-            let edges = entries.flat_map(|entry| &entry.dependencies);
-            left.extend(
-                edges
-                    .map(|edge| edge.name.as_str())
-                    .filter(|name| seen.insert(name)),
-            );
+            for part in std::iter::once(None).chain(edge.extra.iter().map(Some)) {
+                if !seen.insert((&edge.name, part)) {
+                    continue;
+                }
+                for entry in self.packages.iter().filter(|one| one.name == edge.name) {
+                    let edges = match part {
+                        None => Some(&entry.dependencies),
+                        Some(extra) => entry.optional_dependencies.get(extra),
+                    };
+                    left.extend(edges.into_iter().flatten());
+                }
+            }
         }
         false
     }

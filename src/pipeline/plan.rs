@@ -126,10 +126,12 @@ impl<'a> Reading<'a> {
         let mut lock = lockfile::find(&self.files, settings, environment, || self.unlocked())?;
         let listed = lock.as_ref().map(Found::preview);
         let mut detected = self.detect(listed.as_ref(), None)?;
+        if detected.found_below {
+            // The version is in the directory where the application was found, and so may the lock be.
+            python = app::python_request(&self.files, &detected.project.settings)?;
+        }
         if lock.is_none() && detected.found_below {
-            // The lock and the version are in the directory where the application was found.
             let there = &detected.project;
-            python = app::python_request(&self.files, &there.settings)?;
             lock = lockfile::find(&self.files, &there.settings, environment, || Ok(there))?;
             if let Some(lock) = &lock {
                 detected = self.detect(Some(&lock.preview()), None)?;

@@ -28,12 +28,19 @@ def program(path):
 def aiohttp(reference):
     from aiohttp import web
     if ':' not in reference:
+        # Only the first one: others are on ports of their own.
+        first = [True]
         site = web.TCPSite.__init__
 
-        def at(self, runner, host=None, port=None, **kwargs):
-            site(self, runner, HOST, PORT, **kwargs)
+        def at(self, runner, host=None, port=None, *args, **kwargs):
+            if first:
+                first.clear()
+                host, port = HOST, PORT
+            site(self, runner, host, port, *args, **kwargs)
 
         def change(kwargs):
+            if not first:
+                return
             for name in ('path', 'sock', 'unix_socket'):
                 kwargs.pop(name, None)
             kwargs.update(host=HOST, port=PORT)
@@ -51,9 +58,14 @@ def aiohttp(reference):
 def tornado(reference):
     from tornado import tcpserver, web
     if ':' not in reference:
+        first = [True]
+
         def at(method):
-            def listen(self, port, address='', **kwargs):
-                return method(self, PORT, HOST, **kwargs)
+            def listen(self, port, address='', *args, **kwargs):
+                if first:
+                    first.clear()
+                    port, address = PORT, HOST
+                return method(self, port, address, *args, **kwargs)
             return listen
 
         tcpserver.TCPServer.listen = at(tcpserver.TCPServer.listen)

@@ -259,7 +259,7 @@ impl<'a> Build<'a> {
             path: self.roots.source.clone(),
             source,
         })?;
-        match Bindings::read(&files, &project.home()).first_of(project) {
+        match Bindings::read(&files, project).first_of(project) {
             Some((name, binding)) => Err(AssembleError::Bound {
                 name,
                 table: binding.table,

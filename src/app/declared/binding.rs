@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::super::files::{Files, join};
+use super::super::files::{Files, join, parent};
 use super::super::project::{Project, Source};
 use super::super::requirement::{LineKind, normalize};
 
@@ -31,8 +31,13 @@ fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
 }
 
 impl Bindings {
-    /// The bindings of a tree with the application in this directory.
-    pub fn read(files: &dyn Files, home: &str) -> Self {
+    /// The bindings at the top of the tree and in the application's directory, or in that of the project whose
+    /// build backend alone knows what it needs.
+    pub fn read(files: &dyn Files, project: &Project) -> Self {
+        let home = match &project.source {
+            Source::Dynamic { file } => parent(file).to_owned(),
+            _ => project.home(),
+        };
         let of = |directory| {
             let table = |name| {
                 let path = join(directory, name).unwrap_or_default();
@@ -43,7 +48,7 @@ impl Bindings {
         };
         let mut all = of("");
         if !home.is_empty() {
-            let Self { names, patterns } = of(home);
+            let Self { names, patterns } = of(&home);
             all.names.extend(names);
             all.patterns.extend(patterns);
         }

@@ -529,10 +529,7 @@ impl Finder<'_> {
         let program_path = entry::under(self.home, program);
         let named = self.project.settings.said("python_file").is_some();
         if self.files.is_file(&program_path) && (named || self.framework(&found, false).is_none()) {
-            let chosen = Chosen::simple(Start::Python {
-                program: program.to_owned(),
-            });
-            return Ok(chosen.because(format!("{program_path}: a program")));
+            return Ok(program_of(&found, &program_path, program));
         }
         if let Some(chosen) = self.framework(&found, false) {
             return Ok(chosen);
@@ -542,8 +539,7 @@ impl Finder<'_> {
             && let Some(name) = program_by_name(&found)
         {
             let path = entry::under(self.home, &name);
-            let chosen = Chosen::simple(Start::Python { program: name });
-            return Ok(chosen.because(format!("{path}: a program")));
+            return Ok(program_of(&found, &path, &name));
         }
         if let Some(chosen) = self.script()? {
             return Ok(chosen);
@@ -553,6 +549,9 @@ impl Finder<'_> {
         }
         if let Some(chosen) = self.script_by_name() {
             return Ok(chosen);
+        }
+        if let Some((module, name)) = only_serving(&found) {
+            return Ok(program_of(&found, &module.path, name));
         }
         if own.is_empty() && jupyter::has_notebooks(self.files, self.home) {
             return Ok(self.jupyter().because("notebooks, and nothing else"));
@@ -577,10 +576,7 @@ impl Finder<'_> {
             "index",
             "server",
         ];
-        let own = own::FRAMEWORKS.iter().filter(|own| {
-            let is_found = |one: &Candidate| one.framework == own.framework;
-            own.web == web && !(own.only_programs() && found.applications.iter().any(is_found))
-        });
+        let own = own::FRAMEWORKS.iter().filter(|own| own.web == web);
         let names = self.project.names();
         for framework in own {
             let mut modules: Vec<&Read> = found
@@ -900,6 +896,30 @@ fn is_module(word: &str) -> bool {
     std::path::Path::new(word)
         .extension()
         .is_some_and(|end| end == "py")
+}
+
+/// A program; of a framework that serves in it, with the address changed.
+fn program_of(found: &Found, path: &str, program: &str) -> Chosen {
+    let module = found.modules.iter().find(|module| module.path == path);
+    let Some(own) = module.and_then(own::of_program) else {
+        let program = program.to_owned();
+        let chosen = Chosen::simple(Start::Python { program });
+        return chosen.because(format!("{path}: a program"));
+    };
+    let mut chosen = Chosen::command(own.line.replace("{file}", program))
+        .because(format!("{path}: imports {}", own.package));
+    own.framework.clone_into(&mut chosen.framework);
+    chosen
+}
+
+/// The only program, whatever its name, of a framework that serves in it.
+fn only_serving(found: &Found) -> Option<(&Read, &str)> {
+    let mut programs = found
+        .modules
+        .iter()
+        .filter(|module| module.in_home && module.has_main && own::of_program(module).is_some());
+    let one = programs.next().filter(|_| programs.next().is_none())?;
+    Some((one, one.path.rsplit('/').next()?))
 }
 
 /// A program by its name: one with a main block, or the only module.

@@ -126,6 +126,8 @@ pub(super) struct Read {
     pub in_home: bool,
     /// Dotted names of what it imports.
     pub imports: BTreeSet<String>,
+    /// The whole names of `import a.b`.
+    pub imported: Vec<String>,
     pub has_main: bool,
     /// It does more than define names when it runs.
     pub acts: bool,
@@ -155,6 +157,7 @@ impl Read {
             module: place.module.clone(),
             in_home: super::super::files::parent(&place.path) == home,
             imports,
+            imported: module.imported.clone(),
             has_main: module.has_main,
             acts: !module.calls.is_empty() || module.loops,
             runs: module.main_calls.iter().find_map(named_in_run),

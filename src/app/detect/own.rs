@@ -116,7 +116,7 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "python -m warpdrive_serve bottle {file}",
         "bottle",
     ),
-    // Programs whose application no known name has. That a library is required says nothing.
+    // Programs without an object that could be served. A requirement alone does not select them.
     web(
         "aiohttp.web",
         "aiohttp",
@@ -124,7 +124,7 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "",
     ),
     web(
-        "tornado",
+        "tornado.web",
         "tornado",
         "python -m warpdrive_serve tornado {file}",
         "",
@@ -190,7 +190,7 @@ impl Own {
         alone.then_some(name.as_str())
     }
 
-    /// Its modules count only as programs, and where no application of it was found.
+    /// It never makes a module the application, but changes how one that was chosen as a program is started.
     pub(super) fn only_programs(&self) -> bool {
         self.web && self.needs.is_empty()
     }
@@ -198,10 +198,17 @@ impl Own {
     /// Whether a module is one of this framework's. Arq's settings need no import of it.
     pub(super) fn is_of(&self, module: &Read, names: &BTreeSet<String>) -> bool {
         let required = !self.makes.is_empty() && has(names, self.package);
-        (!self.only_programs() || module.has_main || module.acts)
+        !self.only_programs()
             && (imports(module, self.package) || required)
             && self.object_in(module).is_some()
     }
+}
+
+/// The framework that serves in a program.
+pub(super) fn of_program(module: &Read) -> Option<&'static Own> {
+    FRAMEWORKS
+        .iter()
+        .find(|own| own.only_programs() && imports(module, own.package))
 }
 
 /// Whether a module makes Celery's application, and does not only have tasks for it.
@@ -256,5 +263,6 @@ pub(super) fn imports(module: &Read, package: &str) -> bool {
                 .strip_prefix(package)
                 .is_some_and(|rest| rest.starts_with('.'))
     };
-    module.imports.iter().any(|name| within(name))
+    let mut all = module.imports.iter().chain(&module.imported);
+    all.any(|name| within(name))
 }

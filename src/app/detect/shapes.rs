@@ -293,6 +293,43 @@ fn frameworks_with_servers_of_their_own() {
             "python bot.py",
         ),
         (
+            &[
+                (
+                    "client.py",
+                    "from aiohttp import web\nif __name__ == '__main__':\n    web.run_app(None)",
+                ),
+                ("app.py", "print(1)"),
+            ],
+            "python app.py",
+        ),
+        (
+            &[
+                (
+                    "handlers.py",
+                    "from aiohttp import web\nfrom dotenv import load_dotenv\nload_dotenv()\n",
+                ),
+                ("main.py", MAIN),
+            ],
+            "python main.py",
+        ),
+        (
+            &[
+                (
+                    "service.py",
+                    "from aiohttp import web\nif __name__ == '__main__':\n    web.run_app(None)",
+                ),
+                ("words.py", "WORDS = 1\n"),
+            ],
+            "sh python -m warpdrive_serve aiohttp service.py",
+        ),
+        (
+            &[(
+                "main.py",
+                "from tornado.httpclient import HTTPClient\nif __name__ == '__main__':\n    HTTPClient().fetch('x')",
+            )],
+            "python main.py",
+        ),
+        (
             &[(
                 "main.py",
                 "import tornado.web, tornado.ioloop\ndef main():\n    tornado.web.Application([]).listen(8888)\nif __name__ == '__main__':\n    main()",
@@ -537,6 +574,13 @@ fn frameworks_with_servers_of_their_own() {
         ),
         (
             &[("bot.py", "import discord\nclient = discord.Client()")],
+            "sh python bot.py (no port)",
+        ),
+        (
+            &[(
+                "bot.py",
+                "import discord\nfrom aiohttp import web\nif __name__ == '__main__':\n    discord.Client().run('x')",
+            )],
             "sh python bot.py (no port)",
         ),
         (

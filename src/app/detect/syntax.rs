@@ -27,6 +27,8 @@ pub(super) struct Module {
     pub bindings: Vec<(String, Binding)>,
     /// `from x import *`, absolute.
     pub stars: Vec<String>,
+    /// The whole names of `import a.b`, which binds only `a`.
+    pub imported: Vec<String>,
     /// `name.method(…, other, …)` as statements: the receiver and the names among the arguments.
     pub uses: Vec<(String, Vec<String>)>,
     /// It has an `if __name__ == "__main__":`.
@@ -132,6 +134,10 @@ impl Module {
                     .bindings
                     .push((class.name.to_string(), Binding::Class(class.clone()))),
                 Stmt::Import(_) | Stmt::ImportFrom(_) => {
+                    if let Stmt::Import(import) = statement {
+                        let names = import.names.iter().map(|alias| alias.name.to_string());
+                        self.imported.extend(names);
+                    }
                     let (bindings, stars) = imports(statement, package);
                     self.bindings.extend(bindings);
                     self.stars.extend(stars);

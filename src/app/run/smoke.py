@@ -62,7 +62,7 @@ try:
         get_resolver().url_patterns
 except BaseException:
     import traceback
-    traceback.print_exc()
-    sys.stderr.flush()
+    traceback.print_exc(file=sys.__stderr__)
+    sys.__stderr__.flush()
     status = 1
 os._exit(status)

@@ -45,7 +45,7 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
     let Some(plan) = environment.plan.clone() else {
         return Ok(json!({}));
     };
-    let outcome = match checks(&plan) {
+    let outcome = match checks(&plan, &environment) {
         Check::Shell(program) => shell(&environment, &program),
         Check::Python(kind, name) => python(&plan, kind, &name, &mut environment),
         Check::Nothing => SmokeResult::Good,
@@ -71,6 +71,7 @@ enum SmokeResult {
     Bad(Advice, Option<String>),
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 enum Check {
     Shell(String),
     /// What of `smoke.py`, and its name.
@@ -78,7 +79,7 @@ enum Check {
     Nothing,
 }
 
-fn checks(plan: &Plan) -> Check {
+fn checks(plan: &Plan, environment: &Environment) -> Check {
     match &plan.start {
         Start::Shell { program } => Check::Shell(program.clone()),
         Start::Python { program } => Check::Python("program", program.clone()),
@@ -86,27 +87,43 @@ fn checks(plan: &Plan) -> Check {
             application: Some(application),
             ..
         } => Check::Python("object", application.reference()),
-        Start::Command { line } => {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if let Some(reference) = of_server(line, &words) {
-                return Check::Python("object", reference);
-            }
-            let single = !line.contains(['&', '|', ';', '<', '>', '(']);
-            let file = words
-                .iter()
-                .find(|word| is_module(word) && !word.starts_with('-') && !word.contains('$'));
-            match (file, words.as_slice()) {
-                (Some(file), _) if single => Check::Python("program", (*file).to_owned()),
-                (None, [name]) if single => Check::Python("script", (*name).to_owned()),
-                _ => Check::Nothing,
-            }
+        // Its options may change where it loads from.
+        Start::Command { line }
+            if line.contains("gunicorn") && environment.value("GUNICORN_CMD_ARGS").is_some() =>
+        {
+            Check::Nothing
         }
+        Start::Command { line } => of_line(line, &environment.app_home),
         Start::Server { .. } | Start::Jupyter { .. } => Check::Nothing,
     }
 }
 
-/// What the server of a line loads: `gunicorn shop.web:app`. Not where the line says that it is loaded elsewhere.
-fn of_server(line: &str, words: &[&str]) -> Option<String> {
+/// What a line loads, if it is loaded from `home`.
+fn of_line(line: &str, home: &Path) -> Check {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    if let Some(check) = of_server(line, &words, home) {
+        return check;
+    }
+    let elsewhere = ["PYTHONPATH", "chdir", "working-dir", "app-dir", "://"];
+    let single = !line.contains(['&', '|', ';', '<', '>', '(', '*'])
+        && !elsewhere.iter().any(|word| line.contains(word));
+    let file = words
+        .iter()
+        .find(|word| is_module(word) && !word.starts_with('-') && !word.contains('$'));
+    match (file, words.as_slice()) {
+        // What another program does with a file that is not there is not known.
+        (Some(file), [first, ..])
+            if single && (matches!(*first, "python" | "python3") || home.join(file).is_file()) =>
+        {
+            Check::Python("program", (*file).to_owned())
+        }
+        (None, [name]) if single => Check::Python("script", (*name).to_owned()),
+        _ => Check::Nothing,
+    }
+}
+
+/// What the server of a line loads: `gunicorn shop.web:app`. Nothing where it may be loaded elsewhere.
+fn of_server(line: &str, words: &[&str], home: &Path) -> Option<Check> {
     const SERVERS: [&str; 5] = ["gunicorn", "uvicorn", "hypercorn", "daphne", "granian"];
     let rest = match words {
         ["exec", rest @ ..] | ["python" | "python3", "-m", rest @ ..] | rest => rest,
@@ -118,12 +135,21 @@ fn of_server(line: &str, words: &[&str]) -> Option<String> {
         "--app-dir",
         "--working-dir",
         "--paste",
+        "--env",
+        " -e ",
+        "--config",
+        " -c ",
     ];
-    if !SERVERS.contains(server)
-        || line.contains(['&', '|', ';', '<', '>'])
-        || elsewhere.iter().any(|option| line.contains(option))
-    {
+    if !SERVERS.contains(server) || line.contains(['&', '|', ';', '<', '>']) {
         return None;
+    }
+    let configured = || {
+        let text = fs::read_to_string(home.join("gunicorn.conf.py")).unwrap_or_default();
+        let words = ["chdir", "pythonpath", "raw_env"];
+        *server == "gunicorn" && words.iter().any(|word| text.contains(word))
+    };
+    if elsewhere.iter().any(|option| line.contains(option)) || configured() {
+        return Some(Check::Nothing);
     }
     let is_dotted = |text: &str| {
         text.split('.').all(|part| {
@@ -135,15 +161,18 @@ fn of_server(line: &str, words: &[&str]) -> Option<String> {
         let word = word.trim_matches(['\'', '"']);
         let word = word.split('(').next().unwrap_or(word);
         let (module, object) = word.split_once(':')?;
-        let good = is_dotted(module) && is_dotted(object) && module != "python" && module != "file";
-        good.then(|| word.to_owned())
+        // `--bind unix:shop.sock`
+        let other = ["python", "file", "unix", "fd", "egg", "tcp", "ssl"].contains(&module);
+        (!other && is_dotted(module) && is_dotted(object)).then(|| word.to_owned())
     };
     let wsgi = rest
         .first()
         .filter(|word| *server == "gunicorn" && word.contains('.') && is_dotted(word));
     rest.iter()
+        .rev()
         .find_map(reference)
         .or_else(|| wsgi.map(|word| (*word).to_owned()))
+        .map(|reference| Check::Python("object", reference))
 }
 
 fn is_module(file: &str) -> bool {
@@ -448,5 +477,53 @@ fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: D
             };
             Loaded::No(String::from_utf8_lossy(&bytes).into_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_line_loads() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("app.py"), "").unwrap();
+        for (line, expected) in [
+            ("gunicorn web:app", Some(("object", "web:app"))),
+            (
+                "gunicorn --bind unix:shop.sock -m 007 web:app",
+                Some(("object", "web:app")),
+            ),
+            (
+                "exec hypercorn --bind fd:socket shop.web:app",
+                Some(("object", "shop.web:app")),
+            ),
+            ("gunicorn shop.wsgi", Some(("object", "shop.wsgi"))),
+            ("gunicorn -c gunicorn.conf.py web:app", None),
+            ("gunicorn --chdir src web:app", None),
+            ("gunicorn -e A=b web:app", None),
+            ("uvicorn --env-file .env web:app", None),
+            ("python run.py", Some(("program", "run.py"))),
+            (
+                "python -m warpdrive_serve aiohttp app.py",
+                Some(("program", "app.py")),
+            ),
+            ("PYTHONPATH=src python run.py", None),
+            ("env PYTHONPATH=src python app.py", None),
+            ("uwsgi --http :$PORT --chdir inner --wsgi-file app.py", None),
+            ("env --chdir=src python app.py", None),
+            ("./start.sh other.py", None),
+            ("streamlit run app.py", Some(("program", "app.py"))),
+            ("streamlit run https://example.com/app.py", None),
+            ("python serve.py --reload-include *.py", None),
+            ("serve", Some(("script", "serve"))),
+        ] {
+            let expected = expected.map_or(Check::Nothing, |(kind, name)| {
+                Check::Python(kind, name.to_owned())
+            });
+            assert_eq!(of_line(line, home.path()), expected, "{line}");
+        }
+        std::fs::write(home.path().join("gunicorn.conf.py"), "chdir = 'src'\n").unwrap();
+        assert_eq!(of_line("gunicorn web:app", home.path()), Check::Nothing);
     }
 }

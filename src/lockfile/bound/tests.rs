@@ -156,6 +156,15 @@ fn an_index_that_is_asked_for_every_name_needs_a_lock() {
             "[[tool.pdm.source]]\nname = 'pypi'\nurl = 'https://pypi.org/simple/'\n".to_owned(),
             None,
         ),
+        (
+            "[[tool.pdm.source]]\nurl = 'https://me:pw@corp.example/simple'\n".to_owned(),
+            Some("include_packages"),
+        ),
+        (
+            "[[tool.pdm.source]]\nname = 'pypi'\nurl = 'https://pypi.python.org/simple'\n"
+                .to_owned(),
+            None,
+        ),
     ] {
         let files = Memory::new().with("pyproject.toml", format!("{project}{more}"));
         let found = found_in(&files, &BTreeMap::new());
@@ -164,7 +173,23 @@ fn an_index_that_is_asked_for_every_name_needs_a_lock() {
                 let said = crate::app::advice::Explain::advice(&error);
                 let text = format!("{}\n{}", said.title, said.remedies.join("\n"));
                 assert!(text.contains("corp") || text.contains("pypi"), "{text}");
-                assert!(text.contains(words), "{text}");
+                assert!(text.contains(words) && !text.contains("pw"), "{text}");
+                // It is the build's index, or there is nothing to look for.
+                for (name, value) in [
+                    ("UV_DEFAULT_INDEX", "main=https://x:y@corp.example/simple/"),
+                    ("PIP_INDEX_URL", "https://corp.example/simple"),
+                ] {
+                    let build = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+                    assert!(found_in(&files, &build).unwrap().is_none(), "{more}");
+                }
+                let nothing = files.clone().with(
+                    "pyproject.toml",
+                    format!("[project]\nname = 'app'\nversion = '1'\n{more}"),
+                );
+                assert!(
+                    found_in(&nothing, &BTreeMap::new()).unwrap().is_none(),
+                    "{more}"
+                );
             }
             (None, Ok(found)) => assert!(found.is_none(), "{more}"),
             (_, other) => panic!("{more}: {other:?}"),
@@ -200,6 +225,56 @@ fn what_the_directory_of_the_application_binds() {
             Some("https://corp.example/simple"),
             "{name}"
         );
+    }
+}
+
+/// The list of the home is not used where the project at the top has its own.
+#[test]
+fn the_source_itself_and_a_list_that_is_not_used() {
+    let pipfile = "[packages]\napp = { path = '..', editable = true }\n";
+    let files = Memory::new()
+        .with(".warpdrive/home", "example\n")
+        .with("example/Pipfile", pipfile);
+    let dynamic = files
+        .clone()
+        .with("setup.py", "from setuptools import setup\nsetup()\n");
+    assert!(found_in(&dynamic, &BTreeMap::new()).unwrap().is_none());
+    let project = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['six']\n\
+        [build-system]\nrequires = ['setuptools']\n";
+    let (listed, _) = list(&files.clone().with("pyproject.toml", project));
+    assert_eq!(listed.lines, ["six"]);
+    let itself = files
+        .with("pyproject.toml", project)
+        .with("example/requirements.txt", "app\nsix\n");
+    let (listed, _) = list(&itself);
+    assert_eq!(listed.lines, ["-e .", "six"]);
+}
+
+/// What is bound for an extra or a group is never looked for elsewhere when these are installed.
+#[test]
+fn what_is_bound_for_a_chosen_extra_or_group() {
+    let project = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['six']\n\
+        [project.optional-dependencies]\nweb = ['corplib>=1']\n\
+        [dependency-groups]\nweb = ['corplib>=1']\nall = [{ include-group = 'web' }]\n\
+        [[tool.uv.index]]\nname = 'corp'\nurl = 'https://corp.example/simple'\nexplicit = true\n";
+    for (kind, key) in [
+        ("extra", "dependency_extras"),
+        ("group", "dependency_groups"),
+    ] {
+        let sources =
+            format!("[tool.uv.sources]\ncorplib = {{ index = 'corp', {kind} = 'Web' }}\n");
+        let files = Memory::new().with("pyproject.toml", format!("{project}{sources}"));
+        let (listed, chosen) = list(&files.clone().with(&format!(".warpdrive/{key}"), "web\n"));
+        assert_eq!(listed.lines, ["six"], "{kind}");
+        assert_eq!(chosen.len(), 1, "{kind}");
+        assert_eq!(chosen[0].index.name.as_deref(), Some("corp"), "{kind}");
+        let (listed, chosen) = list(&files);
+        assert_eq!(listed.lines, ["six"], "{kind}");
+        assert!(chosen.is_empty(), "{kind}");
+        if kind == "group" {
+            let (_, chosen) = list(&files.with(&format!(".warpdrive/{key}"), "all\n"));
+            assert_eq!(chosen.len(), 1, "a group that includes it");
+        }
     }
 }
 
