@@ -120,18 +120,7 @@ fn a_download_goes_on_in_another_process() {
 fn an_upload_goes_on_in_another_process() {
     let (dir, here) = store();
     let manifest = image(&here, &[&noise(3_000_000, 4)], &[]);
-    let registry = SoundRegistry::start(
-        vec![Fault {
-            method: "PUT",
-            part: "/blobs/uploads/",
-            times: 1,
-            reply: |asked, _| {
-                let length: usize = asked.header("content-length")?.parse().ok()?;
-                (length > 2_000_000).then(|| Reply::hang_up_after(1_000_000))
-            },
-        }],
-        Held::default(),
-    );
+    let registry = SoundRegistry::start(vec![Fault::cut_upload()], Held::default());
     let name = name(registry.address());
     hasty().push(&manifest, &here, &name, &Silent).unwrap_err();
     let again = Store::open(Some(&dir.path().join("store"))).unwrap();

@@ -362,18 +362,7 @@ fn a_copy_goes_on_in_another_process() {
     let (_a, here) = store();
     let made = image(&here, &[&noise(3_000_000, 4)], &[]);
     let from = SoundRegistry::start(vec![fault("/blobs/", 1, cut)], held(&here, &made));
-    let to = SoundRegistry::start(
-        vec![Fault {
-            method: "PUT",
-            part: "/blobs/uploads/",
-            times: 1,
-            reply: |asked, _| {
-                let length: usize = asked.header("content-length")?.parse().ok()?;
-                (length > 2_000_000).then(|| Reply::hang_up_after(1_000_000))
-            },
-        }],
-        Held::default(),
-    );
+    let to = SoundRegistry::start(vec![Fault::cut_upload()], Held::default());
     let (dir, way) = store();
     let any = Platforms::default();
     let step = |way: &Store| copy(&client(1, None), &from, &to, &any, &Silent, way);

@@ -98,12 +98,12 @@ fn reaches(why: &str, fenced: bool) -> String {
     let sockets = if fenced {
         ""
     } else {
-        " and its abstract Unix sockets (this kernel has no Landlock scopes)"
+        ", and its abstract Unix sockets (this kernel has no Landlock scopes)"
     };
     format!(
         "code of the application and of its packages runs on this machine's network ({why}): it can \
-         reach services on 127.0.0.1, a cloud's metadata (169.254.169.254){sockets}; `--network none` prevents it, `warpdrive doctor` says \
-         what is missing"
+         reach services on 127.0.0.1 and a cloud's metadata on 169.254.169.254{sockets}; `--network none` \
+         prevents it, `warpdrive doctor` says what is missing"
     )
 }
 

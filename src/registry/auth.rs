@@ -60,8 +60,8 @@ pub(crate) struct Auth {
     tokens: Mutex<HashMap<String, Token>>,
     /// By repository.
     logins: Mutex<HashMap<String, Found>>,
-    /// What came of a login when it was used first, by user. No login is
-    /// sent again after it was refused once, by whatever thread: some registries lock accounts out.
+    /// What came of a login when it was used first, by user. No login is sent again after it was refused once,
+    /// by whatever thread: some registries lock accounts out.
     outcomes: Mutex<HashMap<String, Shown>>,
     /// Refusals of a token, by the scopes asked for: with a login or without, one is enough.
     refusals: Mutex<HashMap<String, Denied>>,

@@ -14,6 +14,10 @@ pub trait Blobs: Sync {
     /// Whether a blob of this size is there: a cheap look, without hashing it.
     fn has(&self, descriptor: &Descriptor) -> bool;
     fn open(&self, digest: &Digest) -> Result<File, BlobError>;
+    /// Whether the bytes are still those of the digest, where they may have changed since they came.
+    fn verify(&self, _blob: &Descriptor) -> Result<(), BlobError> {
+        Ok(())
+    }
     /// Reads a small blob and verifies its digest.
     fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError>;
     /// A place for new bytes, which leaves nothing behind unless it is committed.
@@ -137,6 +141,10 @@ impl Blobs for Store {
 
     fn open(&self, digest: &Digest) -> Result<File, BlobError> {
         Ok(self.open_blob(digest)?)
+    }
+
+    fn verify(&self, blob: &Descriptor) -> Result<(), BlobError> {
+        Ok(self.verify_blob(blob)?)
     }
 
     fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError> {

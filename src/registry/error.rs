@@ -70,8 +70,6 @@ pub enum RegistryError {
         "{host} keeps a damaged copy of {digest} and did not replace it with the one that was sent"
     )]
     Damaged { host: String, digest: String },
-    #[error("{digest} in the store is damaged: its bytes have the digest {found}")]
-    DamagedHere { digest: String, found: String },
     #[error("{what} ended after {received} of {expected} bytes")]
     Truncated {
         what: String,
@@ -259,9 +257,6 @@ impl RegistryError {
             Self::Damaged { .. } => Some(
                 "the registry's storage was damaged (a full disk, a crash): have the file of this blob removed there, and push again".into(),
             ),
-            Self::DamagedHere { .. } => Some(
-                "remove the blob from the store, and build or pull the image again; `warpdrive doctor` tells where the store is".into(),
-            ),
             Self::Truncated { .. } => Some("try again; the registry or a proxy cuts the connection".into()),
             Self::Platform { .. } => Some("choose another one with `--platform OS/ARCH`".into()),
             Self::Daemon { .. } => Some(
@@ -285,7 +280,6 @@ impl RegistryError {
             self,
             Self::Blocked { .. }
                 | Self::OtherDigest { .. }
-                | Self::DamagedHere { .. }
                 | Self::File { .. }
                 | Self::Local { .. }
                 | Self::Store { .. }

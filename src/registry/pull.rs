@@ -392,20 +392,12 @@ impl Download<'_> {
             200 => begin,
             206 if range_start(&response) == Some(begin) => 0,
             // What refuses a range (a CDN, say) may well give the whole.
-            status if begin > 0 && !no_range.get() => {
+            _ if begin > 0 && !no_range.get() => {
                 no_range.set(true);
-                let host = authority(&response.url);
-                let answer = match status {
-                    206 => "sent another range than asked for".to_owned(),
-                    416 => format!("has no bytes from {begin} on"),
-                    _ => format!("answered {status} to the question for the rest"),
-                };
-                return Ok(Ended::Cut(format!("{host} {answer}, so all is asked for")));
+                return Ok(Ended::Cut(no_rest(&response, begin)));
             }
             206 => {
-                return Ok(Ended::Cut(
-                    "it sent a part, though all was asked for".into(),
-                ));
+                return Ok(Ended::Cut(A_PART.into()));
             }
             _ => {
                 let thing = format!("{}, though the manifest names it", self.what());
@@ -462,4 +454,18 @@ impl Download<'_> {
 
 pub(super) fn range_start(response: &Response<'_>) -> Option<u64> {
     range::first(response.header("content-range")?)
+}
+
+/// Why an answer is cut off, where a range came unasked.
+pub(super) const A_PART: &str = "it sent a part, though all was asked for";
+
+/// Why an answer to the question for the bytes from `begin` on is of no use.
+pub(super) fn no_rest(response: &Response<'_>, begin: u64) -> String {
+    let host = authority(&response.url);
+    let answer = match response.status() {
+        206 => "sent another range than asked for".to_owned(),
+        416 => format!("has no bytes from {begin} on"),
+        status => format!("answered {status} to the question for the rest"),
+    };
+    format!("{host} {answer}, so all is asked for")
 }

@@ -3,8 +3,9 @@
 use std::io::{self, Read};
 
 use super::error::RegistryError;
-use super::http::{Failure, HttpRequest, Response, authority};
+use super::http::{HttpRequest, Response};
 use super::progress::{Event, TransferListener};
+use super::pull::{A_PART, no_rest, range_start};
 use super::retry::{Tries, pause};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, Reference, parse_digest};
@@ -112,19 +113,13 @@ impl Stream<'_> {
         let response = self.repository.must(&request, &call)?;
         let skip = match response.status() {
             200 => self.received,
-            206 if super::pull::range_start(&response) == Some(self.received) => 0,
+            206 if range_start(&response) == Some(self.received) => 0,
             // What refuses a range (a CDN, say) may well give the whole.
-            status if self.received > 0 && !self.no_range => {
+            _ if self.received > 0 && !self.no_range => {
                 self.no_range = true;
-                let host = authority(&response.url);
-                let answer = match status {
-                    206 => "sent another range than asked for".to_owned(),
-                    416 => format!("has no bytes from {} on", self.received),
-                    _ => format!("answered {status} to the question for the rest"),
-                };
-                return Ok(Err(format!("{host} {answer}, so all is asked for")));
+                return Ok(Err(no_rest(&response, self.received)));
             }
-            206 => return Ok(Err("it sent a part, though all was asked for".into())),
+            206 => return Ok(Err(A_PART.into())),
             _ => {
                 let name = self.repository.full_name();
                 let thing = format!("{digest} of {name}, though the manifest names it");
@@ -149,19 +144,19 @@ impl Stream<'_> {
     fn next(&mut self) -> Result<bool, RegistryError> {
         let mut skip = 0;
         while self.received < self.blob.size() {
-            let mut reason = None;
             if self.response.is_none() {
                 match self.request()? {
                     Ok(here) => skip = here,
-                    Err(useless) => reason = Some(useless),
+                    Err(useless) => {
+                        self.wait(&useless)?;
+                        continue;
+                    }
                 }
             }
-            let progress = self.progress;
-            let got = match (&mut self.response, reason) {
-                (Some(response), None) => response.chunk(progress).map_err(Cut::from),
-                (_, reason) => Err(Cut::Useless(reason.unwrap_or_default())),
+            let Some(response) = &mut self.response else {
+                continue;
             };
-            let reason = match got {
+            let reason = match response.chunk(self.progress) {
                 Ok(Some(chunk)) => {
                     let bytes: &[u8] = chunk.as_ref();
                     let leave_out = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
@@ -181,27 +176,32 @@ impl Stream<'_> {
                     return Ok(true);
                 }
                 Ok(None) => "it ended too early".to_owned(),
-                Err(Cut::Useless(reason)) => reason,
-                Err(Cut::Lost(failure)) if failure.may_pass() => failure.cause,
-                Err(Cut::Lost(failure)) => return Err(self.repository.lost(failure)),
+                Err(failure) if failure.may_pass() => failure.cause,
+                Err(failure) => return Err(self.repository.lost(failure)),
             };
-            self.response = None;
-            let host = self.repository.host().to_owned();
-            let Some(wait) = self.tries.next(&host, None)? else {
-                return Err(RegistryError::Truncated {
-                    what: format!("{} ({reason})", self.blob.digest()),
-                    received: self.received,
-                    expected: self.blob.size(),
-                });
-            };
-            self.progress.event(&Event::Retry {
-                what: &host,
-                reason: &reason,
-                wait,
-            });
-            pause(self.repository.client.agent.at_most(wait), None);
+            self.wait(&reason)?;
         }
         Ok(false)
+    }
+
+    /// Before the next question; an error when there were enough.
+    fn wait(&mut self, reason: &str) -> Result<(), RegistryError> {
+        self.response = None;
+        let host = self.repository.host().to_owned();
+        let Some(wait) = self.tries.next(&host, None)? else {
+            return Err(RegistryError::Truncated {
+                what: format!("{} ({reason})", self.blob.digest()),
+                received: self.received,
+                expected: self.blob.size(),
+            });
+        };
+        self.progress.event(&Event::Retry {
+            what: &host,
+            reason,
+            wait,
+        });
+        pause(self.repository.client.agent.at_most(wait), None);
+        Ok(())
     }
 
     fn wrong(&self, how: &str) -> RegistryError {
@@ -212,19 +212,6 @@ impl Stream<'_> {
                 self.blob.size()
             ),
         }
-    }
-}
-
-/// Why nothing more came of an answer.
-enum Cut {
-    /// The answer was of no use.
-    Useless(String),
-    Lost(Failure),
-}
-
-impl From<Failure> for Cut {
-    fn from(failure: Failure) -> Self {
-        Self::Lost(failure)
     }
 }
 

@@ -8,7 +8,6 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::progress::{Direction, Event, Transfer, TransferListener};
 use super::range;
 use super::retry::{self, Tries};
 use super::session::{Call, Repository, scope};
-use crate::oci::{Descriptor, Sha256Reader};
+use crate::oci::Descriptor;
 
 /// No smaller pieces are tried.
 const LEAST_CHUNK: u64 = 64 * 1024;
@@ -268,25 +267,6 @@ impl<'a> Upload<'a> {
             what: format!("{digest} in the store"),
             received: length,
             expected: self.blob.size(),
-        })
-    }
-
-    /// Whether the store's bytes are those of the blob.
-    fn check_file(&self) -> Result<(), RegistryError> {
-        let digest = self.blob.digest();
-        let doing = || format!("reading {digest} from the store");
-        let mut reader = Sha256Reader::new(self.open()?);
-        io::copy(&mut reader, &mut io::sink()).map_err(|source| RegistryError::Local {
-            doing: doing(),
-            source,
-        })?;
-        let (_, found, _) = reader.finish();
-        if found == *digest {
-            return Ok(());
-        }
-        Err(RegistryError::DamagedHere {
-            digest: digest.to_string(),
-            found: found.to_string(),
         })
     }
 
@@ -608,7 +588,10 @@ impl<'a> Upload<'a> {
         }
         // It says so of bytes that were changed here, too.
         if status == 400 {
-            self.check_file()?;
+            self.blobs.verify(self.blob).map_err(|error| {
+                let doing = format!("reading {} from the store", self.blob.digest());
+                error.into_error(&self.what(), &doing, self.blob.digest())
+            })?;
         }
         // 404: the registry has lost the upload; 416: it has other bytes than we think. What was begun
         // before may be of other bytes, too.

@@ -43,6 +43,21 @@ pub struct Fault {
     pub reply: fn(&Asked, &mut Held) -> Option<Reply>,
 }
 
+impl Fault {
+    /// The first upload of a blob of more than 2 MB is cut after one.
+    pub fn cut_upload() -> Self {
+        Self {
+            method: "PUT",
+            part: "/blobs/uploads/",
+            times: 1,
+            reply: |asked, _| {
+                let length: usize = asked.header("content-length")?.parse().ok()?;
+                (length > 2_000_000).then(|| Reply::hang_up_after(1_000_000))
+            },
+        }
+    }
+}
+
 /// The registry on the loopback.
 pub struct SoundRegistry {
     server: FakeRegistry,

@@ -211,6 +211,12 @@ mod tests {
         output.stdout
     }
 
+    /// A certificate of a key, in PEM.
+    fn certificate_of(key: &[u8]) -> Vec<u8> {
+        let request = "req -x509 -new -key /dev/stdin -subj /CN=x -days 1";
+        openssl(&request.split(' ').collect::<Vec<_>>(), key)
+    }
+
     #[test]
     fn keys_as_openssl_writes_them_and_what_goes_with_them() {
         let ec = openssl(
@@ -218,20 +224,7 @@ mod tests {
             b"",
         );
         let rsa = openssl(&["genrsa", "2048"], b"");
-        let certificate = openssl(
-            &[
-                "req",
-                "-x509",
-                "-new",
-                "-key",
-                "/dev/stdin",
-                "-subj",
-                "/CN=x",
-                "-days",
-                "1",
-            ],
-            &ec,
-        );
+        let certificate = certificate_of(&ec);
         let both = [&ec[..], &certificate].concat();
         let store = |more: &[&str]| {
             let arguments = [&["pkcs12", "-export", "-passout", "pass:"][..], more].concat();
@@ -293,20 +286,7 @@ mod tests {
     #[test]
     fn keys_in_other_clothes() {
         let pem = openssl(&["genrsa", "2048"], b"");
-        let certificate = openssl(
-            &[
-                "req",
-                "-x509",
-                "-new",
-                "-key",
-                "/dev/stdin",
-                "-subj",
-                "/CN=x",
-                "-days",
-                "1",
-            ],
-            &pem,
-        );
+        let certificate = certificate_of(&pem);
         let key = openssl(&["pkcs8", "-topk8", "-nocrypt", "-outform", "DER"], &pem);
         let both = [&pem[..], &certificate].concat();
         let store = |more: &[&str]| {
