@@ -104,6 +104,8 @@ impl<'a> Console<'a> {
             }
             bar.set_position(done);
             if finished {
+                // However short it was, how much it was is seen.
+                bar.force_draw();
                 bar.finish_and_clear();
             }
         } else if (finished && (!shown.passing || transfer.said > transfer.started))
@@ -148,8 +150,9 @@ impl Progress for Console<'_> {
             }
             *clock = self.bar(CLOCK, 0, title);
             if let Some(bar) = &*clock {
-                // Seen at once, and not when the thread that ticks gets to it.
-                bar.tick();
+                // Seen at once: the thread that ticks, and what bounds the frames of a second, may be later than the
+                // end of the step.
+                bar.force_draw();
                 bar.enable_steady_tick(Duration::from_millis(120));
             }
         }
