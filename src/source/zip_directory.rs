@@ -1,11 +1,15 @@
 //! The directory of a zip archive (PKWARE's APPNOTE 4.3.12), header by header as it was written.
 //!
 //! The reader of the archive's members merges those of one name, and the last counts; other readers take
-//! the first. A reader of a hostile archive looks here for names that occur twice.
+//! the first, and those of a stream do not read the directory at all. A reader of a hostile archive looks
+//! here for names that occur twice, and for what the directory and the members say differently.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt as _;
+
+use zip::ZipArchive;
+use zip::result::ZipResult;
 
 const BUFFER: usize = 64 * 1024;
 
@@ -75,6 +79,63 @@ impl Header {
         const UNIX: u8 = 3;
         self.fixed[5] == UNIX && self.number(40) & 0o111 != 0
     }
+}
+
+/// What a reader that goes from member to member, as one of a stream does, sees otherwise than the directory
+/// has it (APPNOTE 4.3.6 to 4.3.9): text for the end of a sentence. `None` if both see the same.
+pub fn contradiction(
+    archive: &mut ZipArchive<Window>,
+    file: &File,
+) -> ZipResult<Option<&'static str>> {
+    const LOCAL: u64 = 30;
+    const LOCAL_SIGNATURE: &[u8] = b"PK\x03\x04";
+    /// Without, and with a signature and sizes of four or of eight bytes.
+    const DESCRIPTORS: [u64; 5] = [0, 12, 16, 20, 24];
+    const BEFORE: &str =
+        "something stands before its first member, as where two archives are joined";
+    if archive.offset() != 0 {
+        return Ok(Some(BEFORE));
+    }
+    let mut members = Vec::with_capacity(archive.len());
+    let mut name = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index)?;
+        let (start, Some(data)) = (member.header_start(), member.data_start()) else {
+            return Ok(Some("a member of it has no data"));
+        };
+        let mut length = [0; 2];
+        file.read_exact_at(&mut length, start.saturating_add(LOCAL - 4))?;
+        name.resize(u16::from_le_bytes(length).into(), 0);
+        file.read_exact_at(&mut name, start.saturating_add(LOCAL))?;
+        if name != member.name_raw() {
+            return Ok(Some(
+                "a member has one name in its directory and another before its data",
+            ));
+        }
+        members.push((start, data.saturating_add(member.compressed_size())));
+    }
+    members.sort_unstable();
+    if members.first().is_some_and(|(start, _)| *start != 0) {
+        return Ok(Some(BEFORE));
+    }
+    let next = members.iter().skip(1).map(|(start, _)| *start);
+    let next = next.chain([archive.central_directory_start()]);
+    for ((_, end), next) in members.iter().zip(next) {
+        let Some(gap) = next.checked_sub(*end) else {
+            return Ok(Some("two of its members share their bytes"));
+        };
+        for behind in DESCRIPTORS {
+            let mut signature = [0; LOCAL_SIGNATURE.len()];
+            let fits = behind + signature.len() as u64 <= gap;
+            if fits && {
+                file.read_exact_at(&mut signature, end + behind)?;
+                signature == LOCAL_SIGNATURE
+            } {
+                return Ok(Some("it has a member that its directory does not have"));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A file that is read in large pieces. Seeking within the present piece costs nothing, and a wheel's

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use zip::ZipArchive;
 
 use crate::app::assemble::records::base64;
-use crate::source::zip_directory::{Header, Window};
+use crate::source::zip_directory::{Header, Window, contradiction};
 
 use super::unfit::{Unfit, odd};
 
@@ -38,15 +38,15 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// Reads the directory of an archive, and refuses one that has a name twice: which of the two
-    /// counts differs between readers.
+    /// Reads the directory of an archive, and refuses one that has a name twice, or other members than its
+    /// directory says: what counts differs between readers.
     pub(super) fn open(file: File) -> Result<Self, Unfit> {
         let second = file.try_clone()?;
         let zip = ZipArchive::new(Window::new(file))?;
         if zip.len() > MAX_MEMBERS {
             return odd("it has too many members");
         }
-        let mut directory = Window::new(second);
+        let mut directory = Window::new(second.try_clone()?);
         directory.seek(SeekFrom::Start(zip.central_directory_start()))?;
         let mut archive = Self {
             members: BTreeMap::new(),
@@ -61,10 +61,12 @@ impl Archive {
             }
             archive.add(name, &header)?;
         }
-        if names.len() == archive.zip.len() {
-            Ok(archive)
-        } else {
-            odd("its archive has two directories")
+        if names.len() != archive.zip.len() {
+            return odd("its archive has two directories");
+        }
+        match contradiction(&mut archive.zip, &second)? {
+            Some(problem) => odd(problem),
+            None => Ok(archive),
         }
     }
 

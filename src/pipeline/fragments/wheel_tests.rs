@@ -510,3 +510,21 @@ fn an_archive_names_nothing_twice() {
         "{refused:?}"
     );
 }
+
+/// An installer that reads a stream takes the name before the data.
+#[test]
+fn a_wheel_whose_members_have_two_names_is_not_shared() {
+    let mut file = wheel(&[file("aaaa.py", "x"), file("bbbb.py", "y")]);
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+    let local = bytes.windows(7).position(|it| it == b"bbbb.py").unwrap();
+    bytes[local..local + 7].copy_from_slice(b"cccc.py");
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&bytes).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let refused = install(file, &place.path().join("tree")).err();
+    assert!(
+        matches!(&refused, Some(Unfit::Odd(words)) if words.contains("before its data")),
+        "{refused:?}"
+    );
+}

@@ -325,6 +325,67 @@ fn a_zip_with_one_name_twice_is_refused() {
     assert!(unzip(&archive).is_err());
 }
 
+/// A reader of a stream takes what stands before the data of each member.
+#[test]
+fn a_zip_whose_members_are_not_what_its_directory_says_is_refused() {
+    let whole = |members: &[_]| std::fs::read(zip_of(members).path()).unwrap();
+    let position = |bytes: &[u8], what: &[u8]| {
+        let mut windows = bytes.windows(what.len());
+        windows.position(|window| window == what).unwrap()
+    };
+    let app = whole(&[("app.py", 0o644, b"one"), ("z", 0o644, b"")]);
+    // Another name before the data than in the directory.
+    let mut renamed = app.clone();
+    let at = position(&renamed, b"app.py");
+    renamed[at..at + 6].copy_from_slice(b"apq.py");
+    // Two archives, one behind the other: the directory at the end has the members of the second.
+    let other = whole(&[("other.py", 0o644, b"two")]);
+    let joined = [&app[..], &other].concat();
+    // A member that the directory no longer has.
+    let mut hidden = app.clone();
+    let at = position(&hidden, b"PK\x01\x02") + 46 + 6;
+    let (header, end) = (hidden[at..hidden.len() - 22].to_vec(), hidden.len() - 22);
+    let directory = u32::try_from(position(&hidden, b"PK\x01\x02")).unwrap();
+    let mut last = hidden.split_off(end);
+    hidden.truncate(directory as usize);
+    hidden.extend(&header);
+    last[8] = 1;
+    last[10] = 1;
+    last[12..16].copy_from_slice(&u32::try_from(header.len()).unwrap().to_le_bytes());
+    hidden.extend(&last);
+    for (bytes, reason) in [
+        (renamed, "one name in its directory"),
+        (joined, "can be read in two ways"),
+        (hidden, "before its first member"),
+    ] {
+        let archive = zip_of(&[]);
+        std::fs::write(archive.path(), &bytes).unwrap();
+        let error = unzip(&archive).map(|(_, top)| top).expect_err(reason);
+        assert!(error.contains(reason), "{reason}: {error}");
+    }
+    // In the middle as at the start.
+    let app = whole(&[
+        ("a", 0o644, b"one"),
+        ("b", 0o644, b"two"),
+        ("c", 0o644, b"three"),
+    ]);
+    let first = position(&app, b"PK\x01\x02");
+    let second = first + 47;
+    let mut hidden = [&app[..second], &app[second + 47..]].concat();
+    let end = hidden.len() - 22;
+    hidden[end + 8] = 2;
+    hidden[end + 10] = 2;
+    let size = u32::try_from(end - first).unwrap();
+    hidden[end + 12..end + 16].copy_from_slice(&size.to_le_bytes());
+    let archive = zip_of(&[]);
+    std::fs::write(archive.path(), &hidden).unwrap();
+    let error = unzip(&archive).map(|(_, top)| top).expect_err("hidden");
+    assert!(
+        error.contains("a member that its directory does not have"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_zip_says_how_many_it_has_before_it_is_read() {
     let archive = zip_of(&[("x", 0o644, b"x")]);

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::super::SourceError;
-use super::super::zip_directory::{Header, Window};
+use super::super::zip_directory::{Header, Window, contradiction};
 use super::{MAX_BYTES, MAX_ENTRIES, Unpacker};
 
 /// Longest target of a link.
@@ -33,7 +33,12 @@ pub(super) fn unpack(unpacker: &mut Unpacker<'_>, file: File) -> Result<(), Sour
         return Err(unpacker.too_much(MAX_ENTRIES, "entries"));
     }
     let start = archive.central_directory_start();
-    each_name_once(unpacker, directory, start, archive.len())?;
+    each_name_once(unpacker, &directory, start, archive.len())?;
+    match contradiction(&mut archive, &directory) {
+        Ok(None) => {}
+        Ok(Some(problem)) => return Err(broken(unpacker, problem.to_owned())),
+        Err(e) => return Err(broken(unpacker, e.to_string())),
+    }
     for index in 0..archive.len() {
         unpacker.count()?;
         let mut member = archive
@@ -83,12 +88,12 @@ pub(super) fn unpack(unpacker: &mut Unpacker<'_>, file: File) -> Result<(), Sour
 /// members then.
 fn each_name_once(
     unpacker: &Unpacker<'_>,
-    file: File,
+    file: &File,
     start: u64,
     merged: usize,
 ) -> Result<(), SourceError> {
     let reading = |e| SourceError::io("read", unpacker.archive, e);
-    let mut directory = Window::new(file);
+    let mut directory = Window::new(file.try_clone().map_err(reading)?);
     directory.seek(SeekFrom::Start(start)).map_err(reading)?;
     let mut names = HashSet::new();
     while let Some(header) = Header::read(&mut directory).map_err(reading)? {
