@@ -127,8 +127,8 @@ impl<'w> Container<'w> {
             .unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.words()))
     }
 
-    /// Asks for a response of three seconds, sends TERM after half of one, and gives the response
-    /// and the status.
+    /// Asks for a response of three seconds, sends TERM in the midst of it, and gives the response and the
+    /// status.
     fn stop_while_streaming(self) -> (Response, i32, String) {
         let response = streamed(self.port, || {
             let pid = self.process.id().to_string();
@@ -184,13 +184,9 @@ impl Drop for Container<'_> {
     }
 }
 
-/// Fetches the long response and calls `meanwhile` half a second after the request.
+/// Fetches the long response and calls `meanwhile` when its first lines are there.
 fn streamed(port: u16, meanwhile: impl FnOnce()) -> std::io::Result<Response> {
-    let response = thread::spawn(move || http::get(port, "/stream"));
-    thread::sleep(Duration::from_millis(500));
-    assert!(!response.is_finished(), "the response is over already");
-    meanwhile();
-    response.join().unwrap()
+    http::get_and_meanwhile(port, "/stream", "line 3\n", meanwhile)
 }
 
 fn is_complete(response: &Response) -> bool {

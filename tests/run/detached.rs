@@ -1,5 +1,6 @@
 //! Containers in the background: their logs, their end, and what a killed supervisor leaves.
 
+use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -25,18 +26,20 @@ fn detached(host: &Host) {
     );
 
     let mut follow = host.command(&["container", "logs", "-f", "web"]);
-    let follow = follow
+    let mut follow = follow
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let mut stdout = follow.stdout.take().unwrap();
+    let mut followed_out = process::read_until(&mut stdout, "begin\n");
     let started = Instant::now();
     host.ok(&["container", "stop", "web"]);
     assert!(started.elapsed() < Duration::from_secs(8));
     // Ends because the container does.
+    stdout.read_to_string(&mut followed_out).unwrap();
+    assert_eq!(followed_out, "begin\nbye\n");
     let followed = follow.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8(followed.stdout).unwrap(), "begin\nbye\n");
     assert_eq!(String::from_utf8(followed.stderr).unwrap(), "problem\n");
 
     let listed = host.listed("web").unwrap();

@@ -99,17 +99,45 @@ pub fn request(
 /// # Errors
 /// As [`get`].
 pub fn exchange(port: u16, request: &[u8], no_body: bool) -> io::Result<Response> {
+    let mut stream = send(port, request)?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    answer(&bytes, no_body)
+}
+
+/// As [`get`]. When the text `begin` of the body is there, `meanwhile` is called, and then the rest is read.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_and_meanwhile(
+    port: u16,
+    path: &str,
+    begin: &str,
+    meanwhile: impl FnOnce(),
+) -> io::Result<Response> {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    let mut stream = send(port, request.as_bytes())?;
+    let mut bytes = process::read_until(&mut stream, begin).into_bytes();
+    meanwhile();
+    stream.read_to_end(&mut bytes)?;
+    answer(&bytes, false)
+}
+
+fn send(port: u16, request: &[u8]) -> io::Result<TcpStream> {
     let mut stream =
         TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.set_write_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(request)?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    parse(&bytes, no_body).ok_or_else(|| {
+    Ok(stream)
+}
+
+fn answer(bytes: &[u8], no_body: bool) -> io::Result<Response> {
+    parse(bytes, no_body).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("not HTTP: {:?}", String::from_utf8_lossy(&bytes)),
+            format!("not HTTP: {:?}", String::from_utf8_lossy(bytes)),
         )
     })
 }

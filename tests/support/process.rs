@@ -162,6 +162,23 @@ pub fn poll<T>(deadline: Duration, mut attempt: impl FnMut() -> Option<T>) -> Op
     }
 }
 
+/// Reads until `marker` is there: what was read, and nothing behind it.
+///
+/// # Panics
+/// When the end comes before.
+#[track_caller]
+pub fn read_until(from: &mut impl Read, marker: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(marker.as_bytes()) {
+        let read = from.read(&mut byte).expect("reading what is printed");
+        let so_far = String::from_utf8_lossy(&bytes);
+        assert!(read == 1, "`{marker}` is missing in:\n{so_far}");
+        bytes.push(byte[0]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn reader(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
