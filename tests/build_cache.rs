@@ -153,7 +153,7 @@ fn one_by_one_and_all_at_once_give_the_same_image() {
     let (anew, words) = build(&warpdrive, &app, "app", &["--no-cache"]);
     assert!(words.contains("6 distributions, 6 new"), "{words}");
     assert_eq!(shared["digest"], anew["digest"]);
-    // Without the cache, not even a tree that was kept is used: nor one that is no more what it was.
+    // Without the cache no kept tree is used, not even a damaged one.
     for tree in fragments(&warpdrive) {
         let _ = fs::remove_file(tree.join("opt/app-root/lib/python3.11/site-packages/small.py"));
     }

@@ -263,7 +263,7 @@ fn uvicorn_loads_what_is_saved_with_its_packages_in_memory() {
     let main = source.path().join("main.py");
     let ended = source.path().join("ended.log");
     fs::write(&main, fastapi("one")).unwrap();
-    // All the time that a loaded machine needs for the server before to end in order.
+    // Long enough for the old server to end in order on a loaded machine.
     let grace = ["-e", "WARPDRIVE_DEV_GRACE=600"];
     let mut dev = Dev::start(&warpdrive, source.path(), &grace);
     dev.answers("/", "one, cold", BUILT);
@@ -274,8 +274,8 @@ fn uvicorn_loads_what_is_saved_with_its_packages_in_memory() {
         let took = dev.answers("/", &format!("{word}, warm"), LOADED);
         measured("uvicorn", took);
     }
-    // Requests wait for the server that comes, until they have waited long enough. One that stood in the queue of the server that goes is cut with
-    // it: at most one for each change, because they come one after the other.
+    // Requests wait for the new server. One that the old server had queued is cut with it: at most one for each
+    // change, because they come one after the other.
     assert!(dev.refused <= 3, "{}: {}", dev.refused, dev.said());
     // Each has ended in order, before the next one answered.
     let lines = fs::read_to_string(&ended).unwrap();
@@ -306,7 +306,7 @@ fn a_server_that_does_not_end_is_ended() {
     fs::write(&main, code("two")).unwrap();
     dev.answers("/", "two", LOADED);
     assert!(!source.path().join("ended.log").exists());
-    // Nor is it at the end.
+    // The server is not ended in order at the end either.
     dev.end();
     assert!(!source.path().join("ended.log").exists());
 }
@@ -463,7 +463,7 @@ fn an_image_of_a_foreign_builder_is_built_again() {
         dev.says(&format!("it says {word}"));
     }
     dev.end();
-    // Without `--watch` it is told what is not known.
+    // Without `--watch`, the error says that the way of reloading is unknown.
     let path = source.path().display().to_string();
     let refused = warpdrive.output(&["dev", "shop", "--builder", "box", "--path", &path]);
     let said = words(&refused);

@@ -105,7 +105,7 @@ fn hostile_names_are_text_in_the_page_and_nothing_else() {
     assert!(dom.contains("<td>1.0</td><td>2.0</td>"), "{dom}");
     assert!(dom.contains("Files changed, 2"), "{dom}");
 
-    // A name that would be a control on a terminal is none, and lines fit.
+    // Control characters in names are escaped, and lines fit the terminal.
     let output = process::output(warpdrive.command(&["inspect", "bad"]).env("COLUMNS", "60"));
     let said = words(&output);
     assert!(

@@ -36,7 +36,7 @@ impl Indexes {
         for wheel in [
             indexes.small.clone(),
             Wheel::new("corplib", "9.9"),
-            // The server wants it, too, and it is not to be looked for here for its sake.
+            // The server requires it too; the public index must not be asked for it.
             Wheel::new("gunicorn", "27.0.1").requires("corplib"),
         ] {
             indexes.public.add(&wheel);

@@ -90,7 +90,7 @@ fn what_was_installed_is_written_down_and_installed_again() {
     assert!(text.contains(&PackageIndex::hash(&small)), "{text}");
     assert!(!text.contains(&index.url()), "{text}");
 
-    // What is released since is nobody's business, however it is installed.
+    // Later releases change nothing, with any installer.
     index.add(&Wheel::new("small", "1.1"));
     let dependencies = layers(&first, "dependencies");
     for more in [
@@ -126,7 +126,7 @@ fn what_was_installed_is_written_down_and_installed_again() {
 
     others_understand_it(&warpdrive, source);
 
-    // Another list has its way, and --upgrade has.
+    // A changed list, or `--upgrade`, overrides the lock.
     fs::write(
         source.join("requirements.txt"),
         format!("{list}small<1.1\n"),

@@ -23,7 +23,7 @@ fn read<T: DeserializeOwned>(file: &str) -> T {
     serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-// What several kinds have.
+// Fields that several kinds share.
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -272,7 +272,7 @@ fn check_task(task: &Task) {
         assert!(step.compute_resources.limits.contains_key("memory"));
         assert!(step.compute_resources.requests.contains_key("cpu"));
     }
-    // Who runs code has no login; who has one runs none.
+    // A step that runs code has no login, and a step with a login runs no code.
     let (push, build) = spec.steps.split_last().unwrap();
     assert_eq!(push.name, "push");
     for step in build {
@@ -373,7 +373,7 @@ impl<'c> Run<'c> {
 
     /// All steps, and what the results are held against.
     fn succeeds(&self, task: &Task, expected: &Value) -> Vec<String> {
-        // What a step before left there does not stay.
+        // The result of an earlier step is overwritten.
         fs::write(self.results.join("IMAGE_URL"), "evil.example/app").unwrap();
         let mut said = Vec::new();
         for step in &task.spec.steps {

@@ -170,7 +170,7 @@ fn flask_is_built_in_place_and_pushed_by_another_step() {
     let built = same_as_roots(&cluster, "flask", |step| step);
     assert_eq!(built["audit"]["verdict"], "passed", "{built}");
 
-    // What another step wrote there is gone, whatever it is.
+    // Results replace files and links of another step.
     let results = cluster.pod.empty_directory("flask-results");
     fs::write(results.join("IMAGE_URL"), "evil.example/app").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", results.join("IMAGE_DIGEST")).unwrap();
@@ -346,7 +346,7 @@ fn what_the_set_up_of_a_cluster_leaves_behind_is_refused_by_its_name() {
     for wrong in ["as root", "apt-get", "systemd-run", "usermod"] {
         assert!(!words(&said).contains(wrong), "{wrong}: {}", words(&said));
     }
-    // Elsewhere the advice is a pod's as well.
+    // In a pod from another image, the advice is for pods too.
     let plain = Step::new(["warpdrive", "image", "app", "--path", "/workspace/source"])
         .env("HOME=/tmp/home")
         .env("KUBERNETES_SERVICE_HOST=10.0.0.1")
@@ -436,7 +436,7 @@ fn what_another_step_wrote_is_pushed_only_as_it_should_be() {
         "exchanged",
         &target,
         4,
-        &["is not what its configuration says"],
+        &["differs from its configuration"],
     );
     assert_eq!(reason, "LayerOther");
     forge("lost", &|manifest, _| {
@@ -461,7 +461,7 @@ fn what_another_step_wrote_is_pushed_only_as_it_should_be() {
         "elsewhere",
         &target,
         5,
-        &["has not the base layer", "builder push"],
+        &["does not have the base layer", "builder push"],
     );
     assert_eq!(reason, "BaseElsewhere");
     assert!(other.tags("team/app").is_empty());
@@ -710,7 +710,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         assert!(!succeeds, "{name} behind the fence: {}", words(&output));
     }
     assert_eq!(fs::read_to_string(shared.join("kept")).unwrap(), "kept");
-    // So does the list of system calls alone, with what it is for.
+    // The list of system calls alone stops the attacks that it is for.
     let output = cluster.pod.run(&step("off", &["--fence", "off"]));
     report(&output);
     for (name, succeeds) in outcome(&output) {

@@ -1,5 +1,5 @@
-//! Holds docs/reference/commands.md to what the tool itself says: the page is the `--help` of every
-//! command. `UPDATE=1 cargo test --test integration reference` writes it anew.
+//! Holds the generated pages and schemas to what the tool itself says, and SECURITY.md to the tests that are there.
+//! docs/reference/commands.md is the `--help` of every command. `UPDATE=1 cargo test --test integration reference` writes it anew.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -126,7 +126,7 @@ fn a_secret_in_a_layer_fails_the_build_and_is_not_told() {
     assert!(said.contains("the image's configuration"), "{said}");
     assert!(!said.contains("t0ken"), "{said}");
 
-    // The twin: used, and not left behind. What is too short is not looked for, with a word.
+    // The twin: used, and not left behind. A short one is not searched for; a warning says so.
     let (name, text) = hook(&format!(
         "test $(wc -c < {from}) = 31; sha256sum {from} > {out}; cat /run/secrets/pin > /opt/app-root/src/pin"
     ));
@@ -285,7 +285,7 @@ fn a_field_of_a_secret_in_a_layer_fails_the_build() {
             !said.contains("t0ken") && !said.contains("passw0rd"),
             "{said}"
         );
-        // The positive control: without the secret nobody looks.
+        // The positive control: without the secret nothing is searched.
         if text.contains("iconv") {
             let without = hook.replace(from, "/dev/null");
             let source = flask(&[(name, &without)]);

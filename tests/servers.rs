@@ -291,7 +291,7 @@ fn stopped_by_podman(podman: &Podman, server: &str) {
         "{server}: {}\n{words}",
         response.text()
     );
-    // Had it been killed when podman's time was over, this were 137.
+    // 137 would mean that podman killed it.
     assert_eq!(end.unwrap().code, 0, "{server}\n{words}");
 }
 

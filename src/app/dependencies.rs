@@ -8,7 +8,7 @@ use super::project::{Project, Source, hook};
 use super::requirement::{LineKind, is_archive};
 
 /// Always read: metadata and lock files at the root.
-const ROOT_FILES: &[&str] = &[
+pub const ROOT_FILES: &[&str] = &[
     ".python-version",
     ".tool-versions",
     "Pipfile",
@@ -24,6 +24,9 @@ const ROOT_FILES: &[&str] = &[
     "uv.lock",
     "uv.toml",
 ];
+
+/// Files that name Debian packages, one to a line.
+pub const DEBIAN_PACKAGES: [&str; 4] = ["Aptfile", "apt.txt", "binder/apt.txt", ".binder/apt.txt"];
 
 /// These files below `.warpdrive` do not change phase one.
 const NOT_IN_PHASE_ONE: &[&str] = &[

@@ -138,7 +138,7 @@ impl Document {
             Ok(document)
         } else {
             Err(format!(
-                "lock-version {} is none of 1",
+                "lock-version {} is not supported; version 1 is",
                 document.lock_version
             ))
         }

@@ -1,5 +1,6 @@
 //! What a source tree says about its packages, without running any of it: requirement files and
-//! static metadata (PEP 621, `setup.cfg`), lock files (PEP 751).
+//! static metadata (PEP 621, `setup.cfg`), lock files (PEP 751), and what
+//! `declared` finds (Poetry, Pipfile, conda, PEP 723).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

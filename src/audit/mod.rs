@@ -1,7 +1,8 @@
 //! The audit: rules over a finished image, by its configuration and its flattened layers.
 //!
 //! ```text
-//!  store, OCI layout, archive ──► Image ──► scan (one pass per layer, layers in parallel)
+//!  store, OCI layout, archive,
+//!  registry (`pipeline`) ────────► Image ──► scan (one pass per layer, layers in parallel)
 //!          (input)                              │ facts: what rules may care about, traces of all else
 //!                                               ▼
 //!                          Flat (layers laid over each other) ──► judge ──► findings

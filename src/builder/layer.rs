@@ -103,11 +103,14 @@ pub fn made_of(
     })
 }
 
+/// Of builder layers; raised with a change of what is in them.
+const FORMAT: u32 = 1;
+
 fn key(base: &Image, python: &Python) -> String {
     let scripts: Vec<&str> = SCRIPTS.iter().map(|(_, text)| *text).collect();
     sha256_hex(
         serde_json::json!({
-            "format": 1,
+            "format": FORMAT,
             "base": base.manifest.config().digest().to_string(),
             "python": python,
             "tool": *in_image_tool::SHA256,

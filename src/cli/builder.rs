@@ -1,4 +1,4 @@
-//! `warpdrive builder`: make, list and look at builder images.
+//! `warpdrive builder`: make, list, look at and push builder images.
 
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;

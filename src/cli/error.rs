@@ -709,7 +709,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error
             }
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
-                .with_hint("it is not looked for elsewhere, because the project binds it to that place; lock it again"),
+                .with_hint("lock the project again; a package that the project binds to a place is looked for nowhere else"),
             E::NothingFits {
                 wanted, offered, ..
             } => {
@@ -727,11 +727,11 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     format!("asked for is {wanted}; ")
                 };
                 Self::new(ExitStatus::AppBuildFailed, "not-in-index", message).with_hint(format!(
-                    "{asked}{has}; it is looked for nowhere else, since the project says that it is from there"
+                    "{asked}{has}; change the version or the index in the project, which binds it to this index alone"
                 ))
             }
             E::NoVersion { ref variable, .. } => {
-                let hint = format!("say it: --build-env {variable}=VERSION");
+                let hint = format!("give the version: --build-env {variable}=VERSION");
                 Self::new(ExitStatus::AppBuildFailed, "no-version", message).with_hint(hint)
             }
             E::NoNetwork { .. } => Self::new(ExitStatus::AppBuildFailed, "no-network", message)
@@ -765,8 +765,8 @@ impl From<crate::pipeline::BuildError> for CommandError {
             E::Oci(error) => error.into(),
             E::Cache(error) => error.into(),
             E::NeedsSandbox { .. } => Self::new(ExitStatus::Failure, "needs-sandbox", message).with_hint(
-                "leave --sandbox never out where a sandbox can be made (`warpdrive doctor` says so); where it \
-                 cannot, let a machine that has one fill a cache (--cache-to), and read it here (--cache-from)",
+                "remove --sandbox never where `warpdrive doctor` says that a sandbox works; elsewhere fill a cache on \
+                 another machine (--cache-to), and read it here (--cache-from)",
             ),
             E::Unassembled(error) => {
                 use crate::app::advice::Explain as _;
@@ -783,14 +783,14 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 Self::ended(message, exit, tail, &withheld).lacking(lacking).or_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
                     Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
-                    _ => "mend what it printed last; the previous image and the cache are as they were",
+                    _ => "correct what it printed last; the previous image and the cache are as they were",
                 })
             }
             E::Assets { exit, tail, .. } => Self {
                 code: "assets-failed",
                 ..Self::ended(message, exit, tail, &[])
             }
-            .or_hint("mend what it printed last; `assets = \"off\"` in [tool.warpdrive] builds without it"),
+            .or_hint("correct what it printed last; `assets = \"off\"` in [tool.warpdrive] builds without it"),
             E::NoNode { reference, .. } => {
                 let mut error = Self::new(ExitStatus::AppBuildFailed, "node-missing", message);
                 error.causes = vec![format!("{reference} has no Node, and debian-13-python-3.13-node is not made.")];
@@ -807,12 +807,11 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 .with_hint("write names of packages of Debian, one to a line; other repositories are not read"),
             E::AptBase { place, packages, .. } => Self::new(ExitStatus::AppBuildFailed, "apt-base", message)
                 .with_hint(format!(
-                    "root with mmdebstrap can make a builder of warpdrive's with them; or build on an image that has {}, \
-                     and remove them from {place}",
+                    "build as root on a machine with mmdebstrap, or on an image that has {}, and remove them from {place}",
                     packages.join(", ")
                 )),
             E::NoAssets { .. } => Self::new(ExitStatus::AppBuildFailed, "assets-empty", message)
-                .with_hint("is there another package.json to build? `assets = [\"DIR\"]` in [tool.warpdrive] names it, `assets = \"off\"` builds none"),
+                .with_hint("name the directory of the package.json to build: `assets = [\"DIR\"]` in [tool.warpdrive]; `assets = \"off\"` builds none"),
             E::Wheel { .. } => Self::new(ExitStatus::AppBuildFailed, "wheel-refused", message)
                 .with_hint(
                     "nothing of it was installed; remove the package from the requirements, and tell \
@@ -828,7 +827,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 Self::new(ExitStatus::Refused, "builder-not-allowed", message).with_hint(hint)
             }
             E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
-                .with_hint("images that this release of warpdrive makes have one"),
+                .with_hint("build the image again with this release of warpdrive, which writes a record"),
             E::NotPulled { .. } => Self::new(ExitStatus::Failure, "builder-missing", message)
                 .with_hint("`warpdrive pull` or `warpdrive import` brings it; `--pull missing` lets the build fetch it"),
             E::NoSuchBuilder { .. } => Self::new(ExitStatus::Failure, "builder-missing", message)
@@ -848,13 +847,13 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error.tail = findings;
                 error.with_hint(
                     "nothing was named, copied or pushed; `warpdrive audit --rules` lists the rules, \
-                     --harden takes setuid programs of the base away, and a policy can excuse what has a reason",
+                     --harden removes setuid programs of the base, and a policy can excuse a finding",
                 )
             }
             E::SecretInImage { .. } => Self::new(ExitStatus::Refused, "secret-in-image", message)
                 .with_hint(
-                    "no image was made; find out which step writes it: a configuration file that it \
-                     leaves, a URL with a login, a log. A secret is for reading from /run/secrets",
+                    "no image was made; find out which step writes it (a configuration file that it leaves, a URL with a \
+                     login, a log), and read secrets from /run/secrets only",
                 ),
             E::NoLock => Self::new(ExitStatus::Failure, "no-lock", message).with_hint(
                 "the image is made; `uv lock` or `uv pip compile --format pylock.toml` can lock what is built \
@@ -899,7 +898,7 @@ impl From<crate::audit::AuditError> for CommandError {
                 Self::new(ExitStatus::Failure, "image-missing", message)
             }
             _ => Self::new(ExitStatus::Failure, "audit-failed", message)
-                .with_hint("the audit did not complete: the image was not judged"),
+                .with_hint("the image was not judged; run it again with -v"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The options that limit a sandbox, for `image` and `run`.
+//! The options that limit a sandbox, for the commands that start one.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) struct LimitArgs {
     /// Most processes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pids: Option<u64>,
-    /// A limit that cannot be enforced here is a warning, no error
+    /// A limit that cannot be enforced here is a warning, not an error
     #[arg(long)]
     best_effort_limits: bool,
 }

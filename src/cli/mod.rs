@@ -1,8 +1,9 @@
-//! The command line: it parses arguments, calls the library, and prints the result. No logic.
+//! The command line: it parses arguments, calls the library, and prints the result. No logic but
+//! the order of `dev`.
 //!
 //! One file per command, each with its `Args` and a `run(args, &Context)`. `error` is the one
 //! catalogue that turns every error of the library into title, cause, remedy and exit code.
-//! [`app`] holds the commands that the executable inside images has too.
+//! `laptop` and [`crate::app::cli`] hold the commands that the executable inside images has too.
 
 mod access;
 mod attach;

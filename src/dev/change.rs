@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 
+use crate::app::{dependencies, python};
+
 /// What has changed; the order is that of the work that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
@@ -34,23 +36,17 @@ const SKIPPED: [&str; 14] = [
     ".ipynb_checkpoints",
 ];
 
-/// Files that say what is installed, besides `requirements*.txt`, `constraints*.txt` and `pylock.*.toml`.
-const DEPENDENCIES: [&str; 15] = [
-    "pyproject.toml",
+/// Files that say what is installed, besides `requirements*.txt`, `constraints*.txt`, `pylock.*.toml` and those
+/// that the application's detection reads ([`dependencies`], [`python`]).
+const DEPENDENCIES: [&str; 8] = [
     "setup.py",
-    "setup.cfg",
-    "Pipfile",
-    "Pipfile.lock",
-    "poetry.lock",
     "pdm.lock",
-    "uv.lock",
-    "pylock.toml",
-    "environment.yml",
-    "environment.yaml",
-    ".python-version",
-    "runtime.txt",
+    "poetry.toml",
     "package.json",
     "package-lock.json",
+    "npm-shrinkwrap.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
 ];
 
 /// Read at start, and not with each request. Assets (`.css`, `.js`, pictures) are served from the tree as
@@ -107,7 +103,10 @@ impl Change {
                     .parent()
                     .is_some_and(|parent| parent.ends_with("requirements")));
         let lock = name.starts_with("pylock.") && extension == "toml";
-        if list || lock || DEPENDENCIES.contains(&name) {
+        let of_python = dependencies::ROOT_FILES.contains(&name)
+            || (python::MISE.iter().chain(&dependencies::DEBIAN_PACKAGES))
+                .any(|file| path.ends_with(file));
+        if list || lock || of_python || DEPENDENCIES.contains(&name) {
             return Some(Self::Dependencies);
         }
         match extension {
@@ -135,6 +134,13 @@ mod tests {
             ("requirements/base.txt", Some(Change::Dependencies)),
             ("pylock.web.toml", Some(Change::Dependencies)),
             ("pyproject.toml", Some(Change::Dependencies)),
+            ("backend/uv.lock", Some(Change::Dependencies)),
+            ("Aptfile", Some(Change::Dependencies)),
+            (".binder/apt.txt", Some(Change::Dependencies)),
+            (".tool-versions", Some(Change::Dependencies)),
+            (".config/mise.toml", Some(Change::Dependencies)),
+            (".config/other.toml", Some(Change::Other)),
+            ("yarn.lock", Some(Change::Dependencies)),
             (".warpdrive/server_type", Some(Change::Settings)),
             (".warpdrive/action_hooks/deploy", Some(Change::Settings)),
             ("Procfile", Some(Change::Settings)),

@@ -99,6 +99,9 @@ pub(super) fn known_to_need_its_builder(
     Ok(known.map(|known| known.problem))
 }
 
+/// Of what phase 2 keeps; raised with a change of it.
+const FORMAT: u32 = 9;
+
 /// Everything that decides the result of phase 2. `smoke`: the build loads what a start would load.
 fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inputs, BuildError> {
     let Materials {
@@ -111,7 +114,7 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
         ..
     } = *materials;
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &9)?;
+    inputs.add("the format of the cache", &FORMAT)?;
     inputs.add(FILES, &source.to_string())?;
     inputs.name_files(tree);
     inputs.add("the time of the source", &time)?;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::app::dependencies::DEBIAN_PACKAGES;
 use crate::app::files::Files;
 use crate::app::settings::{Origin, Settings};
 use crate::builder::definition;
@@ -14,7 +15,6 @@ use super::base::{self, Base};
 use super::context::Context;
 use super::error::BuildError;
 
-const FILES: [&str; 4] = ["Aptfile", "apt.txt", "binder/apt.txt", ".binder/apt.txt"];
 /// The settings: for the image, and for the build only.
 const SETTINGS: [&str; 2] = ["packages", "build_packages"];
 /// Most packages: no application needs more.
@@ -54,7 +54,7 @@ impl Packages {
 /// For a word that is not the name of a package.
 pub(super) fn named(files: &dyn Files, settings: &Settings) -> Result<Packages, BuildError> {
     let mut to_run = None;
-    let file = FILES
+    let file = DEBIAN_PACKAGES
         .into_iter()
         .find_map(|file| Some((file, files.text(file)?)));
     if let Some((file, text)) = file {

@@ -478,7 +478,7 @@ pub(super) fn refresh(context: Context<'_>, reference: &str) -> Result<(), Build
         Ok(_) => Ok(()),
         Err(error) if request.pull == Pull::Newer => {
             progress.warning(&format!(
-                "whether there is a newer {reference} is not known ({error}); the one in the store is used"
+                "could not ask for a newer {reference} ({error}); the build uses the one in the store"
             ));
             Ok(())
         }

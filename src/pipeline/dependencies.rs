@@ -100,6 +100,9 @@ impl Phase1 {
     }
 }
 
+/// Of what phase 1 keeps; raised with a change of it.
+const FORMAT: u32 = 12;
+
 /// Everything that decides the result of phase 1.
 fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError> {
     let Materials {
@@ -109,7 +112,7 @@ fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError
         ..
     } = *materials;
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &12)?;
+    inputs.add("the format of the cache", &FORMAT)?;
     inputs.add(FILES, &source.digest(None)?.to_string())?;
     inputs.name_files(source);
     inputs.add("the builder image", &base.identity())?;

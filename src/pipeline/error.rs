@@ -99,7 +99,7 @@ pub enum BuildError {
     #[error("{}", .0.title)]
     Smoke(Box<crate::app::advice::Advice>),
     /// Not for users: the build runs again.
-    #[error("the application can be loaded on its builder and not on {twin}: {problem}")]
+    #[error("the application loads on its builder but not on {twin}: {problem}")]
     BuilderOnly { twin: String, problem: String },
     #[error("the image cannot be built without a sandbox: {}", because.join("; "))]
     NeedsSandbox { because: Vec<String> },
@@ -117,7 +117,7 @@ pub enum BuildError {
     Write { path: PathBuf, source: io::Error },
     #[error("could not read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("installed packages have gone from the store while the build was at work")]
+    #[error("installed packages disappeared from the store during the build")]
     TreesGone,
     #[error("could not start a thread: {0}")]
     Threads(rayon::ThreadPoolBuildError),
@@ -137,7 +137,7 @@ pub enum BuildError {
         place: String,
     },
     #[error(
-        "its layer {number} is not that of the base {reference}, which this step stands on ({wanted})"
+        "its layer {number} is not that of the base {reference} on which this step runs ({wanted})"
     )]
     OtherBase {
         number: usize,
@@ -146,9 +146,9 @@ pub enum BuildError {
     },
     #[error("the dependencies in {} are not those of this build", directory.display())]
     OtherDependencies { directory: PathBuf },
-    #[error("only the dependencies were asked for")]
+    #[error("no image was made: the request was for the dependencies alone")]
     OnlyDependencies,
-    #[error("its layer {layer} is not what its configuration says ({wanted}): {problem}")]
+    #[error("its layer {layer} differs from its configuration ({wanted}): {problem}")]
     OtherContent {
         layer: String,
         wanted: String,
@@ -163,7 +163,7 @@ pub enum BuildError {
     },
     #[error("`{reference}` is not in the store, and --pull never asks no registry for it")]
     NotPulled { reference: String },
-    #[error("the image cannot be made again from its own words: {problem}")]
+    #[error("the image cannot be rebuilt from its build record: {problem}")]
     NoRecord { problem: String },
     #[error(
         "the image was made on {reference} with the digest {digest}, which is not in the store"

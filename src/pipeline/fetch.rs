@@ -2,7 +2,7 @@
 //!
 //! Hostile code runs early in a build: `.warpdrive/environment` is a shell script, a wheel may
 //! replace `bin/python`, and a base image may contain any Python. Each of these could put a changed
-//! `flask` into a cache that it may write. So assemble never may write it (see [`WheelCache`]).
+//! `flask` into a cache that it may write. So assemble never may write it (see [`WheelCache`](super::environment::WheelCache)).
 //! Here, in a separate sandbox, only the pinned `uv` and the base's Python run, with a list of
 //! requirements that warpdrive wrote and without any variable, configuration file or program of the
 //! source. Every base image has its own cache, because its Python runs too.

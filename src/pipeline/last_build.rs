@@ -128,7 +128,7 @@ impl LastBuild {
                 && has(&record.application.result.layer.layer.descriptor);
             if !whole {
                 progress.warning(&format!(
-                    "{}:{tag} cannot be used: its record is of another form, or names layers that it has not",
+                    "{}:{tag} cannot be used: its record is of another form, or names layers that it does not have",
                     found.repository.as_given()
                 ));
                 return None;

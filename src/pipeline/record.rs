@@ -164,7 +164,7 @@ impl BuildRecord {
                     .cloned()
                     .ok_or_else(|| BuildError::NoRecord {
                         problem: format!(
-                            "its record names the variable `{}`, which it has not",
+                            "its record names the variable `{}`, which it does not have",
                             name.escape_debug()
                         ),
                     })

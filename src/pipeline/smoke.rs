@@ -1,6 +1,5 @@
-//! The smoke gate: before an image is committed, warpdrive loads what its start would load, on the
-//! image's layers, as its user, read-only and without network. An image that could not start is not
-//! made.
+//! The smoke gate: while an image is committed, warpdrive loads what its start would load, on the
+//! image's layers, as its user, read-only and without network. An image that could not start gets no name.
 
 use std::io::Read as _;
 use std::path::PathBuf;

@@ -113,8 +113,8 @@ fn attempt(
     let built = match steps(way, timings) {
         Err(BuildError::BuilderOnly { twin, problem }) => {
             context.progress.step(&format!(
-                "---> The application cannot be loaded on {twin} ({problem}), and can on its builder: \
-                 the image is made again, to run on that"
+                "---> {twin} cannot load the application ({problem}); its builder can: the image is built again, to \
+                 run on the builder"
             ));
             let because = format!("the application cannot be loaded on {twin}: {problem}");
             let no_twin = Some(because.as_str());

@@ -56,8 +56,7 @@ pub fn verify(
     for (what, were, are) in s2i::not_recorded(&record, &request, given) {
         if were != are {
             progress.warning(&format!(
-                "the image was built with {were} {what}, which it does not tell, and this is done \
-                 with {are}"
+                "the image was built with {were} {what}, which its record does not contain; this build has {are}"
             ));
         }
     }

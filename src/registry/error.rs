@@ -39,7 +39,7 @@ pub enum RegistryError {
         limit: Duration,
     },
     #[error(
-        "{target} has not the base layer {digest}, and the registry does not mount it from {place}"
+        "{target} does not have the base layer {digest}, and the registry does not mount it from {place}"
     )]
     Elsewhere {
         digest: String,

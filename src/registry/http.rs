@@ -1,8 +1,8 @@
-//! One HTTP exchange: the only `async` code of this crate, behind calls that block.
+//! One HTTP exchange: the `async` code of requests, behind calls that block.
 //!
 //! Here: connections (one `reqwest` client for each host, with that host's certificates), redirects,
 //! bodies from files, time limits. Not here: what a registry means by an answer (`session`), logins
-//! (`auth`), when to try again (`session`, `retry`).
+//! (`auth`), when to try again (`agent`, `session`, `retry`).
 //!
 //! Redirects are followed by hand, because what goes with them is a matter of trust: an
 //! `Authorization` header never leaves the origin it was made for, and nothing goes from https to http.

@@ -1,5 +1,6 @@
 //! Registries: pulling, pushing and resolving images (OCI distribution-spec 1.1), and the few other
-//! things that come over HTTP. The only place that speaks HTTP.
+//! things that come over HTTP. The only place that speaks HTTP to other
+//! machines.
 //!
 //! A [`Client`] owns a private `tokio` runtime; every call blocks, and several threads may call at
 //! once. The way of a request, which is also the order in which to read:
@@ -9,7 +10,9 @@
 //!      │
 //!  session    one registry and repository: https or http, repetition, the meaning of refusals
 //!      │ └── auth ── credentials, helper, challenge    who we are there
-//!  http       one exchange: connections, redirects, bodies, time limits (the only `async` code)
+//!  agent      sends a request, and repeats what may be repeated
+//!      │
+//!  http       one exchange: connections, redirects, bodies, time limits (the `async` code of requests)
 //! ```
 //!
 //! Not here: where blobs lie (they come and go through [`Blobs`]), files in other formats

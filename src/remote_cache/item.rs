@@ -104,7 +104,7 @@ pub(super) fn read(kind: &str, bytes: &[u8]) -> Result<(Vec<u8>, Vec<Descriptor>
     let is_whole = record.len() as u64 == manifest.config.size
         && sha256(&record).to_string() == manifest.config.digest;
     if !is_whole {
-        return Err("its record is another than its digest says".to_owned());
+        return Err("its record does not have the digest that the manifest names".to_owned());
     }
     if manifest.layers.len() > MAX_LAYERS {
         return Err(format!("it has more than {MAX_LAYERS} layers"));
@@ -131,7 +131,7 @@ pub(super) fn check(layer: &Descriptor) -> Result<(), String> {
     }
     let has_more = layer.urls().as_ref().is_some_and(|urls| !urls.is_empty());
     if has_more {
-        return Err("a layer is said to be elsewhere".to_owned());
+        return Err("a layer has `urls`, which a cache may not have".to_owned());
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub enum SandboxError {
     #[error("cannot set up a user namespace: {reason}; {remedy}")]
     UserNamespace { reason: String, remedy: String },
     /// A network that leads only outward is not possible.
-    #[error("there is no network of the sandbox's own: {0}")]
+    #[error("the sandbox cannot have a network of its own: {0}")]
     NoOutbound(String),
     /// A requested limit cannot be enforced on this machine.
     #[error("the limit on {which} cannot be enforced here: {reason}")]

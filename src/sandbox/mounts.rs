@@ -200,7 +200,9 @@ fn wanted_mount_points(spec: &Spec, sources: &Sources) -> Result<Vec<(PathBuf, b
                 .components()
                 .any(|component| component == Component::ParentDir)
         {
-            return Err(Failure::new("a mount's target is to be absolute, without ..:").at(target));
+            return Err(
+                Failure::new("a mount's target must be absolute, without `..`:").at(target),
+            );
         }
         let directory = match source {
             Source::Tree { directory, .. } => *directory,

@@ -1,4 +1,4 @@
-//! Errors of a source tree, with the remedy in the text.
+//! Errors of a source tree, with the remedy in the text or as `hint()`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub enum SourceError {
         size: u64,
         limit: u64,
     },
-    #[error("git said no to `git {command}` in {}: {message}", path.display())]
+    #[error("`git {command}` failed in {}: {message}", path.display())]
     Git {
         command: String,
         path: PathBuf,

@@ -80,7 +80,7 @@ pub enum StoreError {
     #[error("in the store, which was open to others, {} belongs to the user {owner}: remove it, or name another store with --store", path.display())]
     ForeignEntry { path: PathBuf, owner: u32 },
     #[error(
-        "the store {} is closed to you: {source}; it is another user's, or lies in a directory of another's: name one of your own with --store or WARPDRIVE_STORE",
+        "cannot open the store {}: {source}; it belongs to another user, or lies in a directory of another user: name one of your own with --store or WARPDRIVE_STORE",
         path.display()
     )]
     Closed { path: PathBuf, source: io::Error },

@@ -5,6 +5,8 @@
 //! blobs/sha256/HEX         content (`blobs`)        ┘ it as it stands
 //! unpacked/MAP/KEY/        overlay lower directories, per way of mapping ids (`unpacked`)
 //! cache/KIND/KEY.json      records of finished work (`cache`)
+//! cache/downloads/, cache/repositories/   parts of downloads (`partial`), where blobs were seen (`repositories`)
+//! volumes/NAME/            what containers keep (written by `container`)
 //! containers/              the records of running containers (written by `container`)
 //! tmp/                     work in progress, swept when its process is gone (`scratch`)
 //! salt                     makes hashes of secret things this store's own (`salt`)

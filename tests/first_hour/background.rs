@@ -60,13 +60,13 @@ fn run_in_the_background_comes_back_when_the_application_answers() {
     );
     warpdrive.run(&["container", "rm", "-f", "web"]);
 
-    // Who does not want to wait does not.
+    // `--no-wait` returns at once.
     warpdrive.run(&run("slow", "web", &publish, &["--no-wait"]));
     assert!(
         http::get(port, "/").is_err(),
         "it takes two seconds to start"
     );
-    // Without enough time it is said, and it runs on.
+    // After the time of `--wait` a warning says so; the container runs on.
     warpdrive.run(&["container", "rm", "-f", "web"]);
     let output = warpdrive.output(&run("slow", "web", &publish, &["--wait", "1s"]));
     let said = words(&output);

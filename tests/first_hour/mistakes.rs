@@ -148,7 +148,7 @@ fn the_store_of_another_user() {
         told(&output, &[(other.path(), "[STORE]")])
     };
     snapshot!("store-of-another", told_of(other.path()));
-    // One that may not even be looked into, or be made there: that of who was before `su`, say.
+    // A directory that this user may not enter, such as another user's home after `su`.
     snapshot!("store-below-another", told_of(&other.path().join("new")));
     std::fs::set_permissions(
         other.path(),

@@ -295,15 +295,15 @@ fn the_callback_url_hears_the_end_and_changes_nothing() {
     let output = build(&server, bad);
     assert_eq!(output.status.code(), Some(3), "{}", words(&output));
     assert_eq!(bodies(&server), [json!({"success": false, "labels": {}})]);
-    // Nobody there, or nobody who understands: a warning.
+    // A callback that cannot be reached, or answers 404, gives a warning.
     let server = FakeRegistry::start(|_| Reply::new(404));
     let output = build(&server, good);
     assert!(output.status.success(), "{}", words(&output));
-    says(&output, "the callback URL was not told");
+    says(&output, "could not report to the callback URL");
     let server = FakeRegistry::start(|_| Reply::hang_up_after(3));
     let output = build(&server, good);
     assert!(output.status.success(), "{}", words(&output));
-    says(&output, "the callback URL was not told");
+    says(&output, "could not report to the callback URL");
 }
 
 #[test]
@@ -505,7 +505,7 @@ fn what_scripts_say_where_they_reach_and_what_is_pulled() {
         ),
     ]);
     let path = source.path().to_str().unwrap();
-    // Without a word, unless it fails; without a network where none is wanted.
+    // `-q` prints only errors; `--network none` gives no network.
     let output = s2i(
         &warpdrive,
         &["build", path, "box", "app", "-q", "--network", "none"],
@@ -638,7 +638,7 @@ fn a_damaged_layer_of_a_builder_is_fetched_again() {
             expected["layers"][2]["digest"]
         );
     }
-    // One that is nobody's but this store's is an error, as ever.
+    // A layer that no registry has is an error.
     let layer = {
         let store = Store::open(Some(&home.store())).unwrap();
         let image = store.image("box").unwrap().unwrap();

@@ -45,7 +45,7 @@ fn image_takes_the_protocols_way_with_an_s2i_builder() {
     let again = image(&warpdrive, "box", source.path(), &["-e", "GREETING=a=b,c"]);
     assert_eq!(again["cache"]["application"], "hit");
     assert_eq!(again["digest"], report["digest"]);
-    // Nothing of the hour is in it.
+    // The time of the build is not in the image.
     let anew = image(
         &warpdrive,
         "box",

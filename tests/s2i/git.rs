@@ -384,7 +384,7 @@ fn a_submodule_brings_no_other_repository_of_this_machine() {
     ];
     for way in &ways {
         let arguments: Vec<&str> = way.iter().map(String::as_str).collect();
-        // The control: where the user lets them.
+        // The control: with the user's `.gitconfig`, git allows them.
         assert_eq!(place.files(&arguments).0, 6, "{way:?}");
     }
     fs::remove_file(place.directory.path().join(".gitconfig")).unwrap();
@@ -419,7 +419,7 @@ fn what_says_where_contents_lie_is_read_as_a_file_alone() {
     std::os::unix::fs::symlink("/dev/ptmx", repository.root().join(".gitattributes")).unwrap();
     repository.git(&["add", "--all"]);
     repository.git(&["commit", "--quiet", "-m", "link"]);
-    // Reading it would not even heed the limit.
+    // Reading it would ignore the time limit.
     let output = place.preview(&["--git", &repository.url(), "--timeout", "2m"]);
     let words = process::words(&output);
     assert!(

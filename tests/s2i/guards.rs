@@ -12,7 +12,7 @@ const TOKEN: &str = "t0ken-0123456789-abcdef-+/x";
 
 #[test]
 fn a_secret_of_the_build_is_found_wherever_scripts_leave_it() {
-    // What is to be done is in the source, so that one builder does it all.
+    // The source has the script, so one builder serves all cases.
     let warpdrive = with(assembling(". /tmp/src/what").files(|layer| {
         layer
             .symlink("bin/base64", "busybox")
@@ -150,7 +150,7 @@ fn an_s2i_builder_and_what_it_gives_are_judged_and_hardened() {
     let report = build(&warpdrive, "box", plain.path(), &[]);
     assert_eq!(report["audit"]["verdict"], "refused");
     assert_ne!(report["audit"]["from_base"], 0);
-    // Hardened it passes; nothing but a layer below the application's is more.
+    // Hardened it passes; the only difference is one more layer below the application's.
     let harden = ["--harden", "--require-audit"];
     let hard = build(&warpdrive, "box", plain.path(), &harden);
     assert_eq!(hard["audit"]["verdict"], "passed", "{hard}");
@@ -221,7 +221,7 @@ fn scripts_have_the_limits_that_are_given() {
         assert!(output.status.success(), "{}", words(&output));
         assert!(words(&output).contains("ALL"));
     }
-    // A previous image that does not come to an end is none.
+    // A `save-artifacts` that exceeds the time limit counts as no previous image.
     let plain = source(&[("what", "true")]);
     let slow = ["--incremental", "--timeout", "2s"];
     let output = try_build(&warpdrive, "box", plain.path(), &slow);

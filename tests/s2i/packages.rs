@@ -66,7 +66,7 @@ fn what_pip_and_npm_keep_is_one_applications_own() {
     assert_eq!(found(&one, "first", &["box", "app"]), "");
     assert_eq!(found(&one, "second", &["box", "app"]), "first");
     assert_eq!(found(&one, "third", &["box", "app:other-tag"]), "second");
-    // Another source, name or builder, or none that tells: nothing of it.
+    // Another source, name or builder, or an unknown one, gets an empty cache.
     assert_eq!(found(&two, "evil", &["box", "app"]), "");
     assert_eq!(found(&one, "evil", &["box", "team/app"]), "");
     assert_eq!(found(&one, "evil", &["box2", "app"]), "");
@@ -78,7 +78,7 @@ fn what_pip_and_npm_keep_is_one_applications_own() {
     );
     assert_eq!(found(&one, "evil", &["box", "app", "--no-cache"]), "");
     assert_eq!(found(&one, "fourth", &["box", "app"]), "third");
-    // What is the source's own word does not make it another application.
+    // What the source says about itself does not choose the cache.
     std::fs::create_dir(two.path().join(".git")).unwrap();
     let files = Looked::at(&warpdrive, "app").files();
     assert!(

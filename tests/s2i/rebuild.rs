@@ -167,7 +167,7 @@ fn rebuild_takes_the_commit_by_its_id() {
         label(&warpdrive, "app", "io.openshift.s2i.build.source-location"),
         Some(url)
     );
-    // Time goes on.
+    // A later commit.
     fs::write(repository.path().join("web/b.txt"), "three").unwrap();
     process::run(Command::new("git").arg("-C").arg(repository.path()).args([
         "-c",
@@ -197,7 +197,7 @@ fn rebuild_takes_the_commit_by_its_id() {
         Some("Name")
     );
 
-    // Of a directory without a remote nobody knows where it is, but for who is told.
+    // A directory without a remote is rebuilt only where `--source` names it.
     build(
         &warpdrive,
         &[repository.path().to_str().unwrap(), "box", "local"],
@@ -360,7 +360,7 @@ echo \"$GREETING $HIDDEN\" | wc -c >> result",
     let (code, value, said) = verify("app", &machine);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(value["rebuilt"], report["digest"]);
-    // What is not given is said, and told from the difference that it makes.
+    // A warning names the inputs that are missing, and the comparison shows the difference.
     let (code, value, said) = verify("app", &["-s", &scripts, "--build-env", "HIDDEN=hush"]);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("with 1 injections (--inject)"), "{said}");
@@ -403,7 +403,7 @@ fn what_an_assemble_made_by_chance_is_told_file_by_file() {
         build(&warpdrive, &[path, "dice", "app"])["digest"],
         report["digest"]
     );
-    // Another source is not an answer.
+    // A different source is refused.
     std::fs::write(source.path().join("a.txt"), "changed").unwrap();
     let output = warpdrive.output(&["verify-build", "app", "--source", path]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));

@@ -83,7 +83,7 @@ fn scripts_from_outside_of_the_image_lie_beside_the_source() {
     assert_eq!(looked.content("opt/app/result"), RUN);
     assert_eq!(looked.files()["tmp/scripts/run"].0, 0o755);
 
-    // All of them in the source; and none at all.
+    // All scripts in the source, then no script at all.
     let own = source(&[
         (
             ".s2i/bin/assemble",

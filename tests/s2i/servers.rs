@@ -199,7 +199,7 @@ fn https_with_an_authority_that_is_named_and_without() {
     let (code, said) = fetch(&[("HOME", home.to_str().unwrap())], &url, "v1");
     assert_eq!(code, Some(0), "{said}");
 
-    // Nobody knows who signed; another name; a wrong login, none, and a repository that is not there.
+    // An unknown CA; another host name; a wrong login, no login; a repository that is not there.
     let known = [("GIT_SSL_CAINFO", authority)];
     for (env, url, parts) in [
         (

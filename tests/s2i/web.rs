@@ -77,7 +77,7 @@ fn an_image_makes_this_machine_ask_nobody() {
     let output = by(&[path, "web", "app", "--scripts-url", &here]);
     assert!(!output.status.success());
     says(&output, "an address of this machine or of its own link");
-    // No network is none.
+    // `--network none` also forbids fetching scripts.
     for more in [
         &["--scripts-host", "scripts.example"][..],
         &["--scripts-url", "http://scripts.example/s2i"],
@@ -106,7 +106,7 @@ fn an_image_makes_this_machine_ask_nobody() {
             "fetched\n"
         );
     }
-    // What an image's record names is the image's word too.
+    // A URL in an image's record counts as chosen by the image.
     let output = warpdrive.output(&["verify-build", "three", "--source", path]);
     assert_eq!(output.status.code(), Some(4), "{}", words(&output));
     says(&output, "fetched only if you ask for them");

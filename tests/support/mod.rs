@@ -5,7 +5,7 @@
 //! when the test panics and when the test is killed. A tool that is not there is a failure that
 //! names `make test-deps`, never a skipped test.
 
-// Each integration test is a crate of its own and uses a part of this one.
+// Not every helper has a user in every build.
 #![allow(dead_code, unreachable_pub)]
 #![allow(
     clippy::must_use_candidate,

@@ -42,7 +42,7 @@ pub enum AssembleError {
         refused: Option<&'static str>,
         tail: Vec<String>,
     },
-    #[error("{table} says where `{name}` comes from, and nothing here can ask there alone")]
+    #[error("{table} binds `{name}` to a place, and this command cannot ask that place alone")]
     Bound { name: String, table: &'static str },
     #[error("{distribution} would write {path}, which belongs to the image")]
     Intruder { distribution: String, path: String },

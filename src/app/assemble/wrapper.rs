@@ -85,7 +85,10 @@ fn write_launcher(app_root: &Path, server: Server) -> Result<(), AssembleError> 
     let text = match server {
         Server::Waitress => include_str!("launch_waitress.py"),
         Server::Daphne => include_str!("launch_daphne.py"),
-        _ => include_str!("launch_hypercorn.py"),
+        Server::Hypercorn => include_str!("launch_hypercorn.py"),
+        Server::Gunicorn | Server::ModWsgi | Server::Uwsgi | Server::Uvicorn | Server::Granian => {
+            return Ok(());
+        }
     };
     save(app_root, name, text)
 }

@@ -1,5 +1,5 @@
 //! Reads from files how an application is started: `Procfile`, `gunicorn.conf.py`,
-//! `[tool.fastapi]`, `.flaskenv`, `[project.scripts]`. Each with the line that says it.
+//! `[tool.fastapi]`, `.flaskenv`, `[project.scripts]`, files of Railway, Nixpacks, Railpack and App Engine. Each with the line that says it.
 
 use std::collections::BTreeMap;
 

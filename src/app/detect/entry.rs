@@ -1,5 +1,5 @@
-//! Finds the application's entry point in the syntax trees of `wsgi.py`, `asgi.py`, `app.py`,
-//! `main.py` and of packages.
+//! Finds the application's entry point in the syntax trees of `wsgi.py`, `asgi.py`, `app.py` and `main.py`,
+//! then of all modules of the root and of packages.
 //!
 //! Every module-level application object and every factory is a candidate. Candidates that are one
 //! application under several names (imported, wrapped, made by the factory, mounted) form a group;

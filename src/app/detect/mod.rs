@@ -1,8 +1,8 @@
 //! What kind of app a source tree is, from its text alone, so that an impossible one fails before
 //! anything is installed.
 //!
-//! The order is that of the original: what the owner says; an executable `app.sh`; applications that the
-//! syntax trees show; Django; `app.py` as a program. `kinds` has the frameworks' names, `parse`, `syntax`
+//! The order: what the owner says; `web` of the settings; an executable `app.sh`; `web` of a Procfile; a
+//! platform's file; what a configuration names; Django; applications that the syntax trees show; programs. `kinds` has the frameworks' names, `parse`, `syntax`
 //! and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 
 mod below;

@@ -11,6 +11,8 @@ use super::files::{Below, Files, join};
 use super::python_version::PythonVersion;
 use super::settings::Settings;
 
+pub use places::MISE;
+
 /// What an app says about its Python.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonRequest {

@@ -8,6 +8,14 @@ use super::{PythonError, PythonRequest, PythonVersion};
 /// What one file or setting says: nothing, a request, or something that is not understood.
 type Found = Result<PythonRequest, PythonError>;
 
+/// Where mise's configuration of a project is.
+pub const MISE: [&str; 4] = [
+    "mise.toml",
+    ".mise.toml",
+    ".config/mise.toml",
+    "mise/config.toml",
+];
+
 /// What all files and settings say, the most explicit first.
 pub(super) fn all(files: &dyn Files) -> Vec<Found> {
     let mut found = Vec::new();
@@ -15,12 +23,7 @@ pub(super) fn all(files: &dyn Files) -> Vec<Found> {
     found.extend(runtime_txt(files));
     found.extend(pipfile(files));
     found.extend(tool_versions(files));
-    for path in [
-        "mise.toml",
-        ".mise.toml",
-        ".config/mise.toml",
-        "mise/config.toml",
-    ] {
+    for path in MISE {
         found.extend(mise(files, path));
     }
     found.extend(environment_yml(files));

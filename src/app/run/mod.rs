@@ -1,5 +1,5 @@
 //! What an application's container (or laptop) does with it after the build: `start`, `setup`,
-//! `migrate`, `alive`, `ready`, `verify`, `exec`, `shell`, `env`.
+//! `migrate`, `alive`, `ready`, `verify`, `exec`, `shell`, `env`, `smoke`.
 //!
 //! [`Environment`] is what every program sees; [`commands`] run in it. Nothing here installs,
 //! compiles or detects: the build has resolved what a start needs, in the

@@ -1,4 +1,5 @@
-//! Files that run with another user's power: setuid, setgid, capabilities.
+//! Files that run with another user's power: setuid, setgid, capabilities (rules `setuid*`, `setgid`,
+//! `capability`, `self-vouched`).
 
 use super::super::dpkg::without_usr;
 use super::super::facts::Item;

@@ -1,4 +1,4 @@
-//! The declared user (rules `user-*`) and working directory.
+//! The declared user (rules `user-*`) and working directory (rule `workdir-missing`).
 
 use crate::oci::ImageConfig;
 

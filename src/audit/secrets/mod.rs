@@ -1,6 +1,6 @@
 //! Secrets in layers: found by the name of a file, and by the content of any file.
 //!
-//! A secret is reported by its kind and its file's path; its bytes never leave this module.
+//! A secret is reported by its kind and its file's path; its bytes are in no report.
 
 mod content;
 mod files;

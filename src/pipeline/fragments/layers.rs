@@ -102,11 +102,14 @@ fn alone(fragment: &Fragment) -> Option<Group> {
         .next()
 }
 
+/// Of the layers of fragments; raised with a change of what is in them.
+const FORMAT: u32 = 2;
+
 /// What decides the bytes of the layer of these fragments.
 fn key(members: &[&Fragment], writer: &LayerWriter<'_>) -> Result<String, BuildError> {
     let trees: Vec<&str> = members.iter().map(|member| member.tree.as_str()).collect();
     let document = serde_json::json!({
-        "format": 2,
+        "format": FORMAT,
         "fragments": trees,
         "compression": writer.compression(),
     });

@@ -163,10 +163,13 @@ impl Record for Fragment {
     }
 }
 
+/// Of fragments; raised with a change of what is in them.
+const FORMAT: u32 = 5;
+
 /// What decides what is in a fragment.
 fn key(pin: &Pin, base: &Base) -> Result<String, BuildError> {
     let document = json!({
-        "format": 5,
+        "format": FORMAT,
         "pin": pin,
         "base": base.identity(),
         "python": base.python,

@@ -30,9 +30,9 @@ pub fn notify(
     })
     .and_then(|client| client.post_json(url, body.as_bytes()));
     match sent {
-        Ok(()) => progress.step("---> Told the callback URL"),
+        Ok(()) => progress.step("---> Reported to the callback URL"),
         Err(error) => progress.warning(&format!(
-            "the callback URL was not told, which changes nothing about the build: {error}"
+            "could not report to the callback URL: {error}; the build is not affected"
         )),
     }
 }

@@ -171,8 +171,7 @@ pub(in crate::pipeline) fn remake(
     } = context;
     if options.restored {
         progress.warning(
-            "artifacts of an earlier image had part in this one, and none have in the one that it \
-             is compared with",
+            "the image was built with artifacts of an earlier image; the rebuild has none, so layers may differ",
         );
     }
     let timings = Timings::new();
