@@ -92,16 +92,14 @@ fn runc_runs_it_from_an_umoci_bundle() {
 fn the_examples_run_restricted_everywhere() {
     // Django's database is prepared before it starts; the others pass over the command.
     const START: &str = "warpdrive migrate && exec /opt/app-root/s2i/bin/run";
-    const ENV: [(&str, &str); 3] = [
-        ("DJANGO_SECRET_KEY", "x1y2z3"),
-        ("DATABASE", "/tmp/g.sqlite3"),
-        // A worker that still boots does not hear that it is to stop, and its server waits for it longer than an
-        // engine does: the one that answers is the only one.
-        ("WEB_CONCURRENCY", "1"),
-    ];
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let (podman, docker) = (Podman::new(), Docker::start());
     for name in ["flask", "django", "fastapi"] {
+        let env = [
+            ("DJANGO_SECRET_KEY", "x1y2z3"),
+            ("DATABASE", "/tmp/g.sqlite3"),
+            ("WEB_CONCURRENCY", workers(name)),
+        ];
         let source = copy_of(&example(name), false);
         warpdrive.image(name, source.path(), &["--require-audit"]);
         let command: &[&str] = if name == "django" {
@@ -111,7 +109,7 @@ fn the_examples_run_restricted_everywhere() {
         };
         let restricted = |image: &str| {
             let options = RunOptions::restricted(image).command(command.iter().copied());
-            ENV.iter()
+            env.iter()
                 .fold(options, |options, (name, value)| options.env(*name, *value))
         };
         let layout = format!("oci:{}:{name}", warpdrive.layout(name).display());
@@ -127,7 +125,7 @@ fn the_examples_run_restricted_everywhere() {
         let port = http::free_port();
         let publish = format!("{port}:8080");
         let container = format!("strict-{name}-{port}");
-        let env = ENV.map(|(name, value)| format!("--env={name}={value}"));
+        let env = env.map(|(name, value)| format!("--env={name}={value}"));
         let mut arguments = vec![
             "run",
             "-d",
@@ -169,6 +167,12 @@ fn the_examples_run_restricted_everywhere() {
     }
 }
 
+/// A worker that still boots does not hear that it is to stop, and its server waits for it longer than an engine
+/// does. Of gunicorn's the one that answers is the only one; uvicorn alone ends with 143, and tells of each worker.
+fn workers(name: &str) -> &'static str {
+    if name == "fastapi" { "2" } else { "1" }
+}
+
 fn answers(running: Running<'_>, name: &str, engine: &str) {
     let page = running.get("/");
     assert_eq!(
@@ -178,6 +182,18 @@ fn answers(running: Running<'_>, name: &str, engine: &str) {
         page.text(),
         running.logs()
     );
+    if name == "fastapi" {
+        let ready = || {
+            running
+                .logs()
+                .matches("Application startup complete")
+                .count()
+        };
+        let all = process::poll(std::time::Duration::from_mins(1), || {
+            (ready() == 2).then_some(())
+        });
+        assert!(all.is_some(), "{engine}: {}", running.logs());
+    }
     let end = running.stop();
     assert_eq!(end.code, 0, "{engine}, {name}: SIGTERM ends the server");
 }

@@ -432,12 +432,7 @@ fn what_another_step_wrote_is_pushed_only_as_it_should_be() {
         let last = ids.len() - 1;
         ids[last] = ids[0].clone();
     });
-    let reason = pushes(
-        "exchanged",
-        &target,
-        4,
-        &["differs from its configuration"],
-    );
+    let reason = pushes("exchanged", &target, 4, &["differs from its configuration"]);
     assert_eq!(reason, "LayerOther");
     forge("lost", &|manifest, _| {
         let layers = manifest["layers"].as_array_mut().unwrap();

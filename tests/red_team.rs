@@ -486,7 +486,8 @@ fn a_network_that_cannot_be_had_is_refused_before_anything_runs() {
         let ran = run("none");
         assert_eq!((ran.status, ran.out.as_str()), (125, ""), "{who:?} {ran:?}");
         assert!(
-            ran.err.contains("the sandbox cannot have a network of its own"),
+            ran.err
+                .contains("the sandbox cannot have a network of its own"),
             "{who:?} {ran:?}"
         );
     }

@@ -188,10 +188,7 @@ fn an_application_stays_on_its_builder_where_the_twin_lacks_something() {
     let loads = source(module, &wheel);
     let (first, said) = build(&warpdrive, loads.path(), &[]);
     assert_eq!(base(&first), PYTHON_311);
-    assert!(
-        said.contains("the image is built again, to"),
-        "{said}"
-    );
+    assert!(said.contains("the image is built again, to"), "{said}");
     let (again, said) = build(&warpdrive, loads.path(), &[]);
     assert_eq!(again["digest"], first["digest"]);
     assert_eq!(again["cache"]["application"], "hit");
@@ -224,10 +221,7 @@ fn an_application_with_build_packages_falls_back_to_its_builder() {
     let compiles = "import subprocess\nsubprocess.run(['gcc', '--version'], check=True)\n";
     let (report, said) = build(&warpdrive, with_packages(compiles).path(), &[]);
     assert_eq!(base(&report), PYTHON_311, "{said}");
-    assert!(
-        said.contains("the image is built again, to"),
-        "{said}"
-    );
+    assert!(said.contains("the image is built again, to"), "{said}");
     // What only a package of the build has is not there when it runs.
     let edits = "import subprocess\nsubprocess.run(['ed', '--version'], check=True)\n";
     let source = with_packages(edits);
