@@ -91,7 +91,9 @@ fn add(to: &mut Option<Named>, place: &str, text: &str) -> Result<(), BuildError
                     || byte.is_ascii_digit()
                     || matches!(byte, b'.' | b'-' | b'+')
             });
-            if !plain || word.starts_with(['-', '.', '+']) || found.len() >= MAX {
+            // To apt, `-` at the end means that the package goes.
+            let odd = word.starts_with(['-', '.', '+']) || word.ends_with('-');
+            if !plain || odd || found.len() >= MAX {
                 return Err(BuildError::AptLine {
                     place: format!("{place}:{}", index + 1),
                     text: word.to_owned(),
@@ -211,6 +213,7 @@ mod tests {
             "https://x/y.deb",
             "A;b",
             "a=1",
+            "libc6-",
         ] {
             let error = in_file(bad).unwrap_err().to_string();
             assert!(error.contains("Aptfile:1"), "{error}");

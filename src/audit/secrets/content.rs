@@ -190,6 +190,21 @@ pub(in super::super) mod tests {
                 ),
             ),
             (
+                SecretKind::PrivateKey,
+                format!(
+                    "LS0tLS1CRUdJTiBQ{}{body}\n{body}\n{body}\n",
+                    "UklWQVRFIEtFWS0tLS0t"
+                ),
+            ),
+            (
+                SecretKind::Token("OpenAI"),
+                format!("sk-pro{}{body}{}", "j-", &body[..20]),
+            ),
+            (
+                SecretKind::Token("Twilio"),
+                format!("S{}0a1b2c3d4e5f60718293a4b5c6d7e8f9", "K"),
+            ),
+            (
                 SecretKind::Token("AWS"),
                 format!("aws_secret_access_key = {body}/+9"),
             ),

@@ -6,7 +6,7 @@ use super::super::paths::split;
 use super::SecretKind;
 
 /// The names of the kinds found here, for kinds that can be stored and read again.
-pub(super) const LABELS: [&str; 17] = [
+pub(super) const LABELS: [&str; 18] = [
     "git's stored logins",
     "PostgreSQL passwords",
     "passwords of a web server",
@@ -23,6 +23,7 @@ pub(super) const LABELS: [&str; 17] = [
     "MySQL",
     "a container registry",
     "PHP's packages",
+    "a database",
     IN_CODE,
 ];
 
@@ -62,7 +63,13 @@ pub(crate) fn is_read(path: &[u8]) -> bool {
         | b"pip.conf" | b".my.cnf" | b"uv.toml" | b"auth.json" => true,
         b"config.json" => parent == b".docker" || parent == b"containers",
         b"auth.toml" | b"config.toml" => parent == b"pypoetry",
-        _ => is_env_file(name) || is_kubeconfig(name) || is_own_code(path),
+        _ => {
+            is_env_file(name)
+                || is_kubeconfig(name)
+                || is_client_of_google(name)
+                || is_own_code(path)
+                || is_own_configuration(path)
+        }
     }
 }
 
@@ -74,8 +81,26 @@ fn is_kubeconfig(name: &[u8]) -> bool {
             .any(|end| name.ends_with(end))
 }
 
-/// Python that is neither a package's nor of the standard library; tests have false secrets.
+/// What Google's console gives to an application: `credentials.json`, `client_secret_….json`.
+fn is_client_of_google(name: &[u8]) -> bool {
+    name == b"credentials.json" || (name.starts_with(b"client_secret") && name.ends_with(b".json"))
+}
+
+/// Python that is neither a package's nor of the standard library.
 fn is_own_code(path: &[u8]) -> bool {
+    path.ends_with(b".py") && is_own(path)
+}
+
+/// Configuration of the application.
+fn is_own_configuration(path: &[u8]) -> bool {
+    const ENDS: [&[u8]; 7] = [
+        b".ini", b".cfg", b".conf", b".yml", b".yaml", b".toml", b".json",
+    ];
+    ENDS.iter().any(|end| path.ends_with(end)) && is_own(path)
+}
+
+/// Whether a file is neither a package's nor of the system; tests have false secrets.
+fn is_own(path: &[u8]) -> bool {
     let (directory, name) = split(path);
     let system = [&b"usr"[..], b"lib", b"bin"];
     let first = path.split(|&byte| byte == b'/').next().unwrap_or_default();
@@ -91,8 +116,7 @@ fn is_own_code(path: &[u8]) -> bool {
         .contains(&part)
             || part.starts_with(b"python3")
     });
-    name.ends_with(b".py")
-        && !name.starts_with(b"test_")
+    !name.starts_with(b"test_")
         && !foreign
         && (!system.contains(&first) || path.starts_with(b"usr/src/"))
 }
@@ -115,7 +139,11 @@ fn is_env_file(name: &[u8]) -> bool {
         let mut parts = stem.split(|byte| b"._-".contains(byte));
         return !parts.any(|part| template.contains(&part));
     }
-    let Some(rest) = name.strip_prefix(b".env") else {
+    let at = name.windows(5).position(|part| part == b".env.");
+    let Some(rest) = name
+        .strip_prefix(b".env")
+        .or_else(|| at.map(|at| &name[at + 4..]))
+    else {
         return false;
     };
     let template = [
@@ -159,7 +187,13 @@ pub(crate) fn by_content(path: &[u8], bytes: &[u8]) -> Option<SecretKind> {
         _ if is_kubeconfig(name) && has_cluster_login(bytes) => {
             Some(SecretKind::File("a Kubernetes login"))
         }
+        _ if is_client_of_google(name) && has_client_secret(bytes) => {
+            Some(SecretKind::File("Google Cloud credentials"))
+        }
         _ if is_own_code(path) && has_secret_in_code(bytes) => credentials(IN_CODE),
+        _ if is_own_configuration(path) && has_login_in_configuration(bytes) => {
+            credentials("a database")
+        }
         _ => None,
     }
 }
@@ -228,6 +262,27 @@ fn has_secret_in_code(bytes: &[u8]) -> bool {
     bytes.split(|&byte| byte == b'\n').any(|line| {
         let line = line.trim_ascii();
         !line.starts_with(b"#") && (sets_a_key(line) || has_database_login(line))
+    })
+}
+
+/// An address of a database with a login, in a file of configuration.
+fn has_login_in_configuration(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b'\n').any(|line| {
+        let line = line.trim_ascii();
+        !line.starts_with(b"#") && !line.starts_with(b";") && has_database_login(line)
+    })
+}
+
+/// `{"web": {"client_secret": "…"}}`, as Google's console gives it.
+fn has_client_secret(bytes: &[u8]) -> bool {
+    let value: Result<serde_json::Value, _> = serde_json::from_slice(bytes);
+    value.is_ok_and(|value| {
+        ["web", "installed"].iter().any(|kind| {
+            let secret = value.get(kind).and_then(|it| it.get("client_secret"));
+            secret
+                .and_then(serde_json::Value::as_str)
+                .is_some_and(|text| is_value(text.as_bytes()))
+        })
     })
 }
 
@@ -643,6 +698,38 @@ mod tests {
             ),
             ("srv/config.json", r#"{"auth":"x"}"#, false),
             ("app/prod.env", "API_KEY=abc\n", true),
+            ("app/prod.env.local", "API_KEY=abc\n", true),
+            ("app/prod.env.example", "API_KEY=abc\n", false),
+            (
+                "app/client_secret_1.json",
+                r#"{"web":{"client_id":"x","client_secret":"GOCSPX-abc"}}"#,
+                true,
+            ),
+            (
+                "app/credentials.json",
+                r#"{"web":{"client_id":"x"}}"#,
+                false,
+            ),
+            (
+                "app/alembic.ini",
+                "sqlalchemy.url = postgresql://app:hunter22@db.shop.internal/app\n",
+                true,
+            ),
+            (
+                "app/alembic.ini",
+                "sqlalchemy.url = driver://user:pass@localhost/dbname\n",
+                false,
+            ),
+            (
+                "app/config/application.yml",
+                "url: \"mysql://app:hunter22@db/app\"\n",
+                true,
+            ),
+            (
+                "opt/app-root/lib/python3.11/site-packages/x/a.yml",
+                "url: mysql://app:hunter22@db/app\n",
+                false,
+            ),
             ("app/prod.env", "DEBUG=1\n", false),
             ("app/app-example.env", "API_KEY=abc\n", false),
             (

@@ -150,7 +150,7 @@ const fn jwk(prefix: &'static str) -> Form {
 /// Lengths of `d` in base64: 32, 48, 57 and 66 bytes, RSA of 2048 bits or more.
 const MEMBERS: [usize; 5] = [43, 64, 76, 88, 342];
 
-pub(super) const FORMS: [Form; 66] = [
+pub(super) const FORMS: [Form; 72] = [
     key("-----BEGIN PRIVATE KEY-----"),
     key("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
     key("-----BEGIN RSA PRIVATE KEY-----"),
@@ -227,6 +227,12 @@ pub(super) const FORMS: [Form; 66] = [
     token("dop_v1_", "DigitalOcean", hex, (64, 64)),
     token("dckr_pat_", "Docker Hub", url_safe, (27, 36)),
     token("sk-ant-api03-", "Anthropic", url_safe, (80, 120)),
+    token("sk-proj-", "OpenAI", url_safe, (40, 200)),
+    token("hvs.", "Vault", url_safe, (90, 200)),
+    token("shpat_", "Shopify", hex, (32, 32)),
+    token("tskey-auth-", "Tailscale", url_safe, (20, 80)),
+    token("tskey-api-", "Tailscale", url_safe, (20, 80)),
+    token("SK", "Twilio", hex, (32, 32)),
 ];
 
 impl Form {
@@ -247,6 +253,17 @@ impl Form {
             },
         };
         let (least, most) = self.length;
+        if self.body == Body::Encoded {
+            // Programs cut it into lines.
+            let body: Vec<u8> = rest
+                .iter()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .take(most)
+                .take_while(|&&byte| (self.alphabet)(byte))
+                .copied()
+                .collect();
+            return body.len() >= least && is_random(&body);
+        }
         let length = rest
             .iter()
             .take(most + 1)
@@ -254,7 +271,6 @@ impl Form {
             .count();
         let body = &rest[..length.min(most)];
         match self.body {
-            Body::Encoded => length >= least && is_random(body),
             Body::Member => {
                 let ends = matches!(rest.get(length), Some(b'"' | b'\''));
                 let fits = length > most || (ends && MEMBERS.contains(&length));

@@ -39,7 +39,7 @@ pub(in super::super) fn forms(secret: &[u8]) -> Vec<(Form, Vec<u8>)> {
         );
         for upper in [false, true] {
             found.push((Form::Hex, hex(&variant, upper)));
-            found.push((Form::UrlEncoded, percent(&variant, upper)));
+            found.push((Form::UrlEncoded, percent(&variant, upper, b"")));
         }
         if let Ok(text) = std::str::from_utf8(&variant) {
             for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
@@ -71,18 +71,55 @@ fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
         .collect()
 }
 
-/// Every byte percent-encoded, also those that need not be.
-pub(super) fn all_percent(bytes: &[u8], upper: bool) -> Vec<u8> {
-    let coded = bytes
-        .iter()
-        .map(|byte| [vec![b'%'], hex(&[*byte], upper)].concat());
-    coded.collect::<Vec<_>>().concat()
+/// How programs print a secret, besides [`forms`]: byte by byte, and percent-encoded in other ways than the usual
+/// one (of `urllib.parse`: `quote` leaves `/` alone, `quote_plus` writes a blank as `+`).
+pub(super) fn printed(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut each = |before: &str, between: &str, of: &dyn Fn(u8) -> String| {
+        let words: Vec<String> = bytes
+            .iter()
+            .map(|byte| format!("{before}{}", of(*byte)))
+            .collect();
+        found.push(words.join(between).into_bytes());
+    };
+    let digits: [&dyn Fn(u8) -> String; 2] =
+        [&|byte| format!("{byte:02x}"), &|byte| format!("{byte:02X}")];
+    for hex in digits {
+        for (before, between) in [
+            ("%", ""),
+            ("\\x", ""),
+            ("", " "),
+            ("", ":"),
+            ("", "-"),
+            ("0x", ", "),
+            ("0x", ","),
+            ("0x", " "),
+        ] {
+            each(before, between, hex);
+        }
+    }
+    for between in [", ", ",", " "] {
+        each("", between, &|byte| byte.to_string());
+    }
+    each("&#", "", &|byte| format!("{byte};"));
+    each("&#x", "", &|byte| format!("{byte:x};"));
+    for upper in [false, true] {
+        let quoted = percent(bytes, upper, b"/");
+        let plus = percent(bytes, upper, b" ");
+        let plus = plus
+            .iter()
+            .map(|byte| if *byte == b' ' { b'+' } else { *byte });
+        found.push(plus.collect());
+        found.push(quoted);
+    }
+    found
 }
 
-fn percent(bytes: &[u8], upper: bool) -> Vec<u8> {
+/// `kept`: what is left as it is, besides the characters of RFC 3986, section 2.3.
+fn percent(bytes: &[u8], upper: bool, kept: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || kept.contains(byte) {
             text.push(*byte);
         } else {
             text.push(b'%');

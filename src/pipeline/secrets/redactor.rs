@@ -7,11 +7,14 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use crate::progress::without_logins;
 
 use super::fields::{LEAST, fields};
-use super::forms::{Form, all_percent, forms};
+use super::forms::{Form, forms, printed};
 use super::logins::{credentials, is_secret, passwords};
 
 /// Shorter words would make the output unreadable and are not secrets worth the name.
 const SHORTEST: usize = 4;
+
+/// Longest word whose further forms are looked for: each form is several times as long.
+const LONGEST_PRINTED: usize = 256;
 
 /// Replaces what must not be shown: secrets and the credentials of URLs.
 pub(in super::super) struct Redactor {
@@ -49,7 +52,9 @@ impl Redactor {
                         words.insert(bytes);
                     }
                 }
-                words.extend([false, true].map(|upper| all_percent(&field, upper)));
+                if field.len() <= LONGEST_PRINTED {
+                    words.extend(printed(&field));
+                }
                 words.insert(field);
             }
         }
@@ -100,6 +105,26 @@ mod tests {
             r"hunter2-Xyz&quot;q\z&amp;&lt;&#39;&gt;",
             r"hunter2-Xyz&#34;q\z&amp;&lt;&#39;&gt;",
             "%68%75%6e%74%65%72%32%2d%58%79%7a%22%71%5c%7a%26%3c%27%3e",
+        ] {
+            assert_eq!(redactor.clean(&format!("got {written}!")), "got ****!");
+        }
+    }
+
+    #[test]
+    fn whatever_prints_a_secret_it_is_not_shown() {
+        let secret = b"s3/t0 k+";
+        let redactor = Redactor::new(&BTreeMap::new(), &[], [&secret[..]].into_iter());
+        for written in [
+            "s3/t0%20k%2B",
+            "s3/t0%20k%2b",
+            "s3%2Ft0+k%2B",
+            "s3%2Ft0%20k%2B",
+            r"\x73\x33\x2f\x74\x30\x20\x6b\x2b",
+            "&#115;&#51;&#47;&#116;&#48;&#32;&#107;&#43;",
+            "73 33 2f 74 30 20 6b 2b",
+            "73:33:2F:74:30:20:6B:2B",
+            "0x73, 0x33, 0x2f, 0x74, 0x30, 0x20, 0x6b, 0x2b",
+            "115, 51, 47, 116, 48, 32, 107, 43",
         ] {
             assert_eq!(redactor.clean(&format!("got {written}!")), "got ****!");
         }
