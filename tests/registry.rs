@@ -519,6 +519,42 @@ fn certificates_that_are_amiss_have_their_own_words() {
     fs::copy(path("key.pem"), host.join("client.key")).unwrap();
     let words = resolve(&wants, "cert.pem", vec![dirs]);
     assert!(words.contains("has no `1`"), "{words}");
+
+    // One that openssl makes when no extensions are asked for.
+    let dirs = dir.path().join("old.d");
+    let host = dirs.join(wants.address());
+    fs::create_dir_all(&host).unwrap();
+    let own = |file: &str| host.join(file).display().to_string();
+    let (key, asks, made) = (own("client.key"), own("client.csr"), own("client.cert"));
+    let (ca, ca_key) = (path("cert.pem"), path("key.pem"));
+    let request = [
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=captain",
+    ];
+    let sign = ["x509", "-req", "-days", "2", "-set_serial", "7"];
+    for (command, files) in [
+        (request, vec!["-keyout", &key, "-out", &asks]),
+        (
+            sign,
+            vec!["-CA", &ca, "-CAkey", &ca_key, "-in", &asks, "-out", &made],
+        ),
+    ] {
+        let output = std::process::Command::new("openssl")
+            .args(command)
+            .args(files)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let words = resolve(&wants, "cert.pem", vec![dirs]);
+    assert!(
+        words.contains("client.cert cannot be used") && words.contains("version 3"),
+        "{words}"
+    );
 }
 
 /// Passes bytes on to a registry, and cuts the first connections that carry more than `limit` bytes

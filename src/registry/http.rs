@@ -340,9 +340,21 @@ impl Http {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         builder = certificates::add(builder, &self.certificates.dirs, &authority)?;
-        builder.build().map_err(|error| RegistryError::Url {
-            url: authority,
-            problem: format!("no TLS client can be made for it: {}", causes(&error)),
+        builder.build().map_err(|error| {
+            let problem = causes(&error);
+            let own = certificates::own(&self.certificates.dirs, &authority);
+            if problem.contains(FIRST_VERSION)
+                && let Some(path) = own
+            {
+                return RegistryError::File {
+                    path,
+                    problem: "it is a certificate of X.509 version 1, and a client's needs version 3: have it made anew with an extension, as in `openssl x509 -req -extfile FILE` where FILE says `extendedKeyUsage = clientAuth`".into(),
+                };
+            }
+            RegistryError::Url {
+                url: authority,
+                problem: format!("no TLS client can be made for it: {problem}"),
+            }
         })
     }
 
@@ -897,6 +909,9 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
 
 const WANTS_ONE: &str = "it wants a certificate of this client, or does not accept the one it got";
 
+/// What rustls calls a certificate of X.509 version 1.
+const FIRST_VERSION: &str = "UnsupportedCertVersion";
+
 const NO_HANDSHAKE: &str = "it broke off the TLS handshake: most likely it wants a certificate of this client, or it has no cipher that warpdrive supports";
 
 /// What a server says in TLS of a client's certificate that is missing or not to its liking.
@@ -948,6 +963,10 @@ fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
                 "its certificate is valid only from {} on",
                 date(*not_before)
             )),
+        ),
+        Error::InvalidCertificate(bad) if format!("{bad:?}").contains(FIRST_VERSION) => (
+            Unreachable::Certificate,
+            Some("its certificate has X.509 version 1, and version 3 is needed: it has to be made anew, with a subjectAltName".into()),
         ),
         Error::InvalidCertificate(Bad::Expired) => (
             Unreachable::Expired,
