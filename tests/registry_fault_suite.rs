@@ -325,6 +325,18 @@ fn pulls() -> Vec<Row> {
             Badly(&["cannot reach"]),
         ),
         row(
+            "a cut, then a drop of each question for a part",
+            Pull,
+            on("GET", blobs, ALWAYS, |asked, held| {
+                let bytes = large(asked, held)?.to_vec();
+                if asked.header("range").is_some() {
+                    return Some(Reply::hang_up_after(0));
+                }
+                (asked.before == 0).then(|| Reply::new(200).body(&bytes[..9]).length(SIZE as u64))
+            }),
+            Well,
+        ),
+        row(
             "a layer that is cut in the middle",
             Pull,
             on("GET", blobs, 1, |asked, held| {

@@ -148,6 +148,11 @@ impl Failure {
             Unreachable::Timeout | Unreachable::Broken | Unreachable::Refused
         )
     }
+
+    /// Whether the connection was there and was lost under way.
+    pub(crate) fn dropped(&self) -> bool {
+        !self.connecting && self.may_pass()
+    }
 }
 
 impl From<Failure> for RegistryError {

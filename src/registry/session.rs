@@ -392,6 +392,8 @@ pub(super) struct Call<'a> {
     pub scopes: &'a [String],
     /// False for what is not simply repeated, such as the upload of a blob.
     pub repeat: bool,
+    /// False: not when the connection was lost under way.
+    pub after_loss: bool,
     pub progress: &'a dyn TransferListener,
     pub sent: &'a dyn Fn(u64),
     /// Waits end when another transfer has failed.
@@ -409,6 +411,7 @@ impl<'a> Call<'a> {
             action,
             scopes,
             repeat: true,
+            after_loss: true,
             progress,
             sent: &|_| {},
             stop: None,
@@ -544,7 +547,10 @@ impl<'c> Repository<'c> {
                     hurried = true;
                     continue;
                 }
-                if let Some(wait) = self.agent().again(&mut tries, &outcome, call.progress)? {
+                let lost = outcome.as_ref().is_err_and(Failure::dropped);
+                if (call.after_loss || !lost)
+                    && let Some(wait) = self.agent().again(&mut tries, &outcome, call.progress)?
+                {
                     pause(wait, call.stop);
                     if !call.stop.is_some_and(Stop::is_set) {
                         continue;
