@@ -549,6 +549,9 @@ fn registries_conf_blocks_and_leads_elsewhere() {
         assert_eq!(code, 4, "{words}");
         assert!(words.contains("registries.conf blocks it"), "{words}");
     }
+    let login = ["login", "bad.invalid", "-u", "captain", "--password-stdin"];
+    let (code, words) = with_input(there.command_in(&place, &[&env], &login), "hunter2\n");
+    assert_eq!(code, 4, "{words}");
     let text = "[[registry]]\nprefix = '*.wild.invalid:5000'\n";
     fs::write(&conf, text).unwrap();
     let (code, words) = run(&["pull", "r.invalid/x"]);

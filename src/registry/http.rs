@@ -21,7 +21,7 @@ pub(crate) use reqwest::{Method, Url};
 use super::certificates;
 use super::connect;
 use super::credential::Secret;
-use super::error::{RegistryError, Unreachable, tame};
+use super::error::{Detail, RegistryError, Unreachable, tame};
 use super::local;
 use super::progress::{Event, Silent, TransferListener};
 use super::proxy::{Proxies, Proxy};
@@ -578,6 +578,7 @@ impl Http {
                 received: 0,
                 waited: Duration::ZERO,
                 login: None,
+                told: None,
             }),
             Some(Err(error)) => Err(failure(url, error)),
             None => Err(self.over(url).unwrap_or_else(|| timeout(url, idle))),
@@ -599,6 +600,8 @@ pub(crate) struct Response<'a> {
     waited: Duration,
     /// The user in whose name it was asked for; `None` when no login went with the request.
     pub login: Option<String>,
+    /// What it says of a failure, where that was read already.
+    pub told: Option<Detail>,
 }
 
 impl Response<'_> {

@@ -2,6 +2,7 @@
 //! downloads, where it stays only if the copy is broken off, and on one registry it is mounted, so that no
 //! byte moves.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -423,6 +424,10 @@ impl Blobs for Remote<'_> {
 
     fn note_upload(&self, key: &str, place: Option<&str>) {
         Blobs::note_upload(self.store, key, place);
+    }
+
+    fn claim_upload(&self, key: &str) -> Option<Box<dyn Any>> {
+        Blobs::claim_upload(self.store, key)
     }
 
     fn repositories(&self, blob: &Digest, registry: &str) -> Vec<String> {

@@ -296,6 +296,7 @@ impl Client {
                     let host = Host::new(name, base, insecure);
                     if response.status() == 401 && same_origin(&response.url, &host.base) {
                         host.auth.learn(agent, name, &host.base, &response)?;
+                        host.auth.note_root();
                     }
                     return Ok(host);
                 }
@@ -490,9 +491,10 @@ impl<'c> Repository<'c> {
         }
     }
 
-    /// Whether one request has to show what the login is worth, before several send it at the same time.
-    pub(super) fn login_is_unclear(&self, call: &Call<'_>) -> Result<bool, RegistryError> {
-        self.host.auth.is_unclear(&self.purpose(call))
+    /// Whether the registry has told the login that it may not make requests of this kind.
+    pub(super) fn is_forbidden(&self, request: &HttpRequest, call: &Call<'_>) -> bool {
+        let auth = &self.host.auth;
+        auth.is_forbidden(&self.purpose(call), &request.method)
     }
 
     /// Sends a request with the login it needs. Returns whatever status comes in the end.
@@ -511,12 +513,19 @@ impl<'c> Repository<'c> {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         let mut tries = Tries::new(&self.agent().retry);
         let (mut renewed, mut sent_on, mut hurried) = (false, false, false);
+        // Held over all tries of this request.
+        let mut turn = None;
         loop {
             let authorization = if home {
                 auth.authorization(&purpose)?
             } else {
                 None
             };
+            if turn.is_none()
+                && let Some(sent) = &authorization
+            {
+                turn = auth.turn(&purpose, &request.method, sent, call.stop)?;
+            }
             let value = authorization.as_ref().map(|found| &found.value);
             let mut outcome = self.agent().http.send(request, value, &watch)?;
             if let Ok(response) = &mut outcome {
@@ -524,6 +533,12 @@ impl<'c> Repository<'c> {
                 let from_home = home && same_origin(&response.url, base);
                 if from_home {
                     response.login = authorization.as_ref().and_then(|found| found.user.clone());
+                }
+                if from_home
+                    && let Some(sent) = &authorization
+                    && auth.came(&purpose, &request.method, sent, response)
+                {
+                    turn = None;
                 }
                 if response.status() == 401 && from_home && !renewed {
                     renewed = true;
@@ -556,6 +571,12 @@ impl<'c> Repository<'c> {
                         continue;
                     }
                 }
+            }
+            if let (Some(_), Some(sent), Err(failure)) = (&turn, &authorization, &outcome)
+                && call.repeat
+                && call.after_loss
+            {
+                auth.lost(&purpose, sent, &self.lost(failure.clone()));
             }
             return Ok(outcome);
         }
@@ -592,7 +613,8 @@ impl<'c> Repository<'c> {
         thing: Option<&str>,
     ) -> RegistryError {
         let status = response.status();
-        let detail = detail(&mut response);
+        let told = response.told.take();
+        let detail = told.unwrap_or_else(|| detail(&mut response));
         let host = if same_origin(&response.url, &self.host.base) {
             self.host.name.clone()
         } else {
