@@ -1418,6 +1418,18 @@ fn pushes() -> Vec<Row> {
             Well,
         ),
         row(
+            "a tag that may not change, unchanged, by a 403",
+            PushAgain,
+            on("PUT", "/manifests/", ALWAYS, |_, _| Some(Reply::new(403))),
+            Well,
+        ),
+        row(
+            "a manifest that may not be put",
+            Push,
+            on("PUT", "/manifests/", ALWAYS, |_, _| Some(Reply::new(403))),
+            Badly(&["did not allow"]),
+        ),
+        row(
             "keep-alive that ends after each answer, pushed",
             Push,
             on("*", "", ALWAYS, |asked, held| {

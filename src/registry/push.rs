@@ -144,6 +144,11 @@ impl Push<'_> {
         let put = || self.manifest(entry, bytes, tag_or_digest);
         let mut error = match put() {
             Err(error @ RegistryError::Status { .. }) => error,
+            // A tag that may not change is a right that is missing to some registries. All blobs were there, or
+            // are now.
+            Err(RegistryError::Unauthorized(_)) if self.stands_for(entry, tag_or_digest) => {
+                return Ok(false);
+            }
             outcome => return outcome,
         };
         // It may have lost a blob since it was asked, or since it was sent.
