@@ -181,7 +181,8 @@ fn every_blob_is_asked_for_and_what_is_lost_is_sent_again() {
     };
     assert_eq!(push(&[b"base", b"one"]), (3, 0));
     assert_eq!(push(&[b"base", b"one"]), (0, 3));
-    assert_eq!(asked(), 6);
+    // What was sent is asked for once more.
+    assert_eq!(asked(), 9);
     assert_eq!(push(&[b"base", b"two"]), (2, 1));
     let lose = || registry.remove_blob("crew/opal", sha256(&layer(b"base").1).as_ref());
     lose();
@@ -519,6 +520,42 @@ fn certificates_that_are_amiss_have_their_own_words() {
     fs::copy(path("key.pem"), host.join("client.key")).unwrap();
     let words = resolve(&wants, "cert.pem", vec![dirs]);
     assert!(words.contains("has no `1`"), "{words}");
+
+    // One that openssl makes when no extensions are asked for.
+    let dirs = dir.path().join("old.d");
+    let host = dirs.join(wants.address());
+    fs::create_dir_all(&host).unwrap();
+    let own = |file: &str| host.join(file).display().to_string();
+    let (key, asks, made) = (own("client.key"), own("client.csr"), own("client.cert"));
+    let (ca, ca_key) = (path("cert.pem"), path("key.pem"));
+    let request = [
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=captain",
+    ];
+    let sign = ["x509", "-req", "-days", "2", "-set_serial", "7"];
+    for (command, files) in [
+        (request, vec!["-keyout", &key, "-out", &asks]),
+        (
+            sign,
+            vec!["-CA", &ca, "-CAkey", &ca_key, "-in", &asks, "-out", &made],
+        ),
+    ] {
+        let output = std::process::Command::new("openssl")
+            .args(command)
+            .args(files)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let words = resolve(&wants, "cert.pem", vec![dirs]);
+    assert!(
+        words.contains("client.cert cannot be used") && words.contains("version 3"),
+        "{words}"
+    );
 }
 
 /// Passes bytes on to a registry, and cuts the first connections that carry more than `limit` bytes

@@ -413,6 +413,99 @@ fn a_login_is_verified_kept_and_forgotten() {
     assert_eq!(logout().status.code(), Some(1));
 }
 
+/// Neither a no nor a yes: what is kept may be a good login.
+#[test]
+fn a_login_that_is_not_proven_is_not_kept() {
+    for (what, reply) in [
+        ("403", Reply::new(403)),
+        ("404", Reply::new(404)),
+        ("429", Reply::new(429)),
+        ("500", Reply::new(500)),
+        ("503", Reply::new(503)),
+        ("cannot reach", Reply::hang_up_after(0)),
+    ] {
+        let answer = reply.clone();
+        let registry = FakeRegistry::start(move |asked| match asked.header("authorization") {
+            // captain:engage
+            Some("Basic Y2FwdGFpbjplbmdhZ2U=") => Reply::new(200),
+            Some(_) => answer.clone(),
+            None => Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#),
+        });
+        let here = Warpdrive::new();
+        let file = here.place().join("auth.json");
+        let login = |password: &str| {
+            let path = file.display().to_string();
+            let arguments = [
+                "login",
+                "-u",
+                "captain",
+                "--password-stdin",
+                "--authfile",
+                &path,
+            ];
+            let mut command = here.command_in(&here.place(), &[], &arguments);
+            command.arg(registry.address());
+            with_input(command, password)
+        };
+        let (code, words) = login("engage\n");
+        assert_eq!(code, 0, "{what}: {words}");
+        let before = fs::read(&file).unwrap();
+        let (code, words) = login("hunter2\n");
+        assert_eq!(code, 5, "{what}: {words}");
+        let told = if what == "403" { "for captain" } else { what };
+        assert!(words.contains(told), "{what}: {words}");
+        assert_eq!(fs::read(&file).unwrap(), before, "{what}");
+    }
+}
+
+/// A refusal of the target says nothing of the source, and a second source may have another image.
+#[test]
+fn a_copy_takes_no_other_source_when_the_target_refuses() {
+    let (_a, here) = store();
+    let images = [image(&here, &[b"a"], &[]), image(&here, &[b"b"], &[])];
+    let [one, two] = images
+        .each_ref()
+        .map(|image| SoundRegistry::start(Vec::new(), held(&here, image)));
+    let refuses = SoundRegistry::start(
+        vec![Fault {
+            method: "PUT",
+            part: "/blobs/uploads/",
+            times: 1,
+            reply: |asked, _| asked.complete.then(|| Reply::new(403)),
+        }],
+        Held::default(),
+    );
+    let there = Warpdrive::new();
+    let place = there.place();
+    let conf = place.join("registries.conf");
+    let (a, b) = (one.address(), two.address());
+    let text = format!(
+        "unqualified-search-registries = ['{a}/crew', '{b}/crew']\n\
+         [[registry]]\nlocation = '{b}'\n[[registry.mirror]]\nlocation = '{a}'\n"
+    );
+    fs::write(&conf, text).unwrap();
+    let env = format!("CONTAINERS_REGISTRIES_CONF={}", conf.display());
+    let target = format!("docker://{}/crew/opal:1", refuses.address());
+    let copy = |source: &str| {
+        let output =
+            process::output(&mut there.command_in(&place, &[&env], &["copy", source, &target]));
+        (output.status.code().unwrap(), process::words(&output))
+    };
+    let (code, words) = copy("docker://opal:1");
+    assert_eq!(code, 5, "{words}");
+    assert!(
+        words.contains(refuses.address()) && !words.contains("is asked instead"),
+        "{words}"
+    );
+    assert!(refuses.held().manifests.is_empty());
+    // What the mirror does not have comes from the registry itself.
+    one.held().blobs.clear();
+    one.held().manifests = held(&here, &images[1]).manifests;
+    let (code, words) = copy(&format!("docker://{b}/crew/opal:1"));
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("is asked instead"), "{words}");
+}
+
 #[test]
 fn registries_conf_blocks_and_leads_elsewhere() {
     let registry = Registry::start();
@@ -456,6 +549,9 @@ fn registries_conf_blocks_and_leads_elsewhere() {
         assert_eq!(code, 4, "{words}");
         assert!(words.contains("registries.conf blocks it"), "{words}");
     }
+    let login = ["login", "bad.invalid", "-u", "captain", "--password-stdin"];
+    let (code, words) = with_input(there.command_in(&place, &[&env], &login), "hunter2\n");
+    assert_eq!(code, 4, "{words}");
     let text = "[[registry]]\nprefix = '*.wild.invalid:5000'\n";
     fs::write(&conf, text).unwrap();
     let (code, words) = run(&["pull", "r.invalid/x"]);

@@ -76,7 +76,9 @@ impl TransferListener for Ears {
             Event::Warning(text) => (*text).to_owned(),
             Event::Retry { what, reason, .. } => format!("{what}: {reason}"),
             Event::Quiet { what, .. } => format!("{what} is quiet"),
-            _ => return,
+            Event::Start { direction, .. } => format!("{direction:?}"),
+            Event::Advance { .. } => "further".to_owned(),
+            Event::Done { .. } => return,
         };
         self.0.lock().unwrap().push(text);
     }
@@ -227,6 +229,61 @@ fn the_waits_of_a_copy_are_told() {
     let heard = ears.0.into_inner().unwrap();
     let told = heard.iter().filter(|text| text.contains("429")).count();
     assert_eq!(told, 2, "{heard:?}");
+}
+
+#[test]
+fn both_ways_of_a_copy_are_told() {
+    let (_a, here) = store();
+    let made = image(&here, &[&noise(2_000_000, 5)], &[]);
+    let from = SoundRegistry::start(Vec::new(), held(&here, &made));
+    let to = SoundRegistry::start(Vec::new(), Held::default());
+    let ears = Ears::default();
+    let (_b, way) = store();
+    copy(
+        &client(3, None),
+        &from,
+        &to,
+        &Platforms::default(),
+        &ears,
+        &way,
+    )
+    .unwrap();
+    let heard = ears.0.into_inner().unwrap();
+    let count = |word: &str| heard.iter().filter(|text| *text == word).count();
+    assert_eq!((count("In"), count("Out")), (2, 2), "{heard:?}");
+    assert!(count("further") >= 6, "{heard:?}");
+}
+
+/// Another process that sends the same is not taken its upload from.
+#[test]
+fn two_pushes_at_once_have_two_uploads() {
+    let (dir, here) = store();
+    let made = image(&here, &[&noise(3_000_000, 4)], &[]);
+    let to = SoundRegistry::start(vec![Fault::cut_upload()], Held::default());
+    let error = client(1, None).push(&made, &here, &name(&to), &Silent);
+    assert!(error.is_err());
+    let found = here.image_at(&made).unwrap();
+    let layer = found.manifest.layers()[0].digest();
+    let key = format!("{}/crew/opal@{layer}", to.address());
+    let other = Store::open(Some(&dir.path().join("store"))).unwrap();
+    let claim = other.claim("upload-locks", &key).unwrap().unwrap();
+    let resumed = || {
+        let lines = to.lines();
+        let resumes = |line: &&String| line.starts_with("GET /v2/crew/opal/blobs/uploads/");
+        lines.iter().filter(resumes).count()
+    };
+    let before = resumed();
+    client(1, None)
+        .push(&made, &here, &name(&to), &Silent)
+        .unwrap();
+    assert_eq!(resumed(), before, "{:#?}", to.lines());
+    drop(claim);
+    assert_eq!(
+        fs::read_dir(here.root().join("cache/upload-locks"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]

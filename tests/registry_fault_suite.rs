@@ -325,6 +325,18 @@ fn pulls() -> Vec<Row> {
             Badly(&["cannot reach"]),
         ),
         row(
+            "a cut, then a drop of each question for a part",
+            Pull,
+            on("GET", blobs, ALWAYS, |asked, held| {
+                let bytes = large(asked, held)?.to_vec();
+                if asked.header("range").is_some() {
+                    return Some(Reply::hang_up_after(0));
+                }
+                (asked.before == 0).then(|| Reply::new(200).body(&bytes[..9]).length(SIZE as u64))
+            }),
+            Well,
+        ),
+        row(
             "a layer that is cut in the middle",
             Pull,
             on("GET", blobs, 1, |asked, held| {
@@ -1180,6 +1192,15 @@ fn pushes() -> Vec<Row> {
         )
         .with_login(),
         row(
+            "an upload that is to wait for an hour",
+            Push,
+            on("PUT", uploads, ALWAYS, |asked, _| {
+                let busy = || Reply::new(503).header("Retry-After", "3600");
+                asked.complete.then(busy)
+            }),
+            Badly(&["127.0.0.1:", "asks to wait 1h"]),
+        ),
+        row(
             "a name that is not allowed",
             Push,
             on("POST", uploads, ALWAYS, |_, _| {
@@ -1197,8 +1218,10 @@ fn pushes() -> Vec<Row> {
             "a manifest that names blobs that are gone",
             PushAgain,
             on("HEAD", blobs, 1, |asked, held| {
-                let gone = asked.target.rsplit('/').next().unwrap().to_owned();
-                held.blobs.remove(&gone);
+                if asked.before == 0 {
+                    let gone = asked.target.rsplit('/').next().unwrap().to_owned();
+                    held.blobs.remove(&gone);
+                }
                 None
             }),
             Well,
@@ -1229,6 +1252,100 @@ fn pushes() -> Vec<Row> {
             }),
             Badly(&["keeps a damaged copy of sha256:"]),
         ),
+        row(
+            "a damaged blob of another repository, which is kept",
+            Push,
+            on("PUT", uploads, ALWAYS, |asked, held| {
+                if !asked.complete {
+                    return None;
+                }
+                let digest = asked.target.split("digest=").nth(1)?.replace("%3A", ":");
+                held.blobs.insert(digest, Vec::new());
+                Some(Reply::new(201))
+            }),
+            Badly(&["keeps a damaged copy of sha256:"]),
+        ),
+        row(
+            "a blob that looks damaged for a while after it was sent",
+            Push,
+            on("HEAD", blobs, 6, |asked, held| {
+                (!blob_of(asked, held).is_empty()).then(|| Reply::new(200).body("short"))
+            })
+            .into_iter()
+            .chain(on("GET", blobs, 2, |asked, held| {
+                (!blob_of(asked, held).is_empty()).then(|| Reply::new(200).body("short"))
+            }))
+            .collect(),
+            Well,
+        ),
+        row(
+            "a manifest whose blobs are seen only after a while",
+            Push,
+            on("PUT", "/manifests/", 3, |asked, _| {
+                let unknown = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#;
+                asked.complete.then(|| Reply::new(400).body(unknown))
+            }),
+            Well,
+        ),
+        row(
+            "an empty blob, of which a HEAD tells no length",
+            PushAgain,
+            on("HEAD", blobs, ALWAYS, |asked, held| {
+                if asked.before == 0 {
+                    let digest = asked.target.rsplit('/').next()?.to_owned();
+                    held.blobs.insert(digest, Vec::new());
+                }
+                Some(Reply::raw("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n"))
+            }),
+            Well,
+        ),
+        row(
+            "an empty blob, of which a GET tells no length either",
+            PushAgain,
+            on("HEAD", blobs, ALWAYS, |asked, held| {
+                if asked.before == 0 {
+                    let digest = asked.target.rsplit('/').next()?.to_owned();
+                    held.blobs.insert(digest, Vec::new());
+                }
+                Some(Reply::new(200))
+            })
+            .into_iter()
+            .chain(on("GET", blobs, ALWAYS, |asked, held| {
+                blob_of(asked, held).is_empty().then(|| {
+                    let head = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n";
+                    Reply::raw(format!("{head}Connection: close\r\n\r\n0\r\n\r\n"))
+                })
+            }))
+            .collect(),
+            Well,
+        ),
+        row(
+            "a blob that a HEAD finds and a GET does not",
+            PushAgain,
+            on("HEAD", blobs, ALWAYS, |asked, held| {
+                if asked.before == 0 {
+                    let digest = asked.target.rsplit('/').next()?.to_owned();
+                    held.blobs.remove(&digest);
+                }
+                Some(Reply::new(200))
+            }),
+            Well,
+        ),
+        row(
+            "a token server that fails",
+            Push,
+            tokens(|_, _| Some(Reply::new(500))),
+            Badly(&["answered 500 to the question for a token"]),
+        )
+        .with_login()
+        .at_most("/token", 4),
+        row(
+            "a token server that is busy for an hour",
+            Push,
+            tokens(|_, _| Some(Reply::new(429).header("Retry-After", "3600"))),
+            Badly(&["asks to wait 1h"]),
+        )
+        .at_most("/token", 1),
         row(
             "a gateway that tells another size",
             PushAgain,
@@ -1299,6 +1416,18 @@ fn pushes() -> Vec<Row> {
             PushAgain,
             on("PUT", "/manifests/", ALWAYS, |_, _| Some(Reply::new(412))),
             Well,
+        ),
+        row(
+            "a tag that may not change, unchanged, by a 403",
+            PushAgain,
+            on("PUT", "/manifests/", ALWAYS, |_, _| Some(Reply::new(403))),
+            Well,
+        ),
+        row(
+            "a manifest that may not be put",
+            Push,
+            on("PUT", "/manifests/", ALWAYS, |_, _| Some(Reply::new(403))),
+            Badly(&["did not allow"]),
         ),
         row(
             "keep-alive that ends after each answer, pushed",
@@ -1486,17 +1615,20 @@ fn there_are_enough_faults() {
     assert!(pulls().len() + pushes().len() >= 60);
 }
 
-/// A registry that answers 403 to a wrong password locks the user out after some of them.
-#[test]
-fn a_password_that_is_forbidden_is_not_sent_by_all_threads() {
-    let registry = FakeRegistry::start(|asked| match asked.header("authorization") {
-        Some(LOGIN) => Reply::new(403),
-        _ => Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#),
-    });
+/// A client with a login, and an image of many small layers in a store.
+fn many_layers(
+    address: &str,
+) -> (
+    tempfile::TempDir,
+    tempfile::TempDir,
+    warpdrive::store::Store,
+    Client,
+    Descriptor,
+    Reference,
+) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.json");
     let auth = LOGIN.strip_prefix("Basic ").unwrap();
-    let address = registry.address();
     let logins = serde_json::json!({"auths": {address: {"auth": auth}}});
     fs::write(&path, logins.to_string()).unwrap();
     let client = Client::new(ClientOptions {
@@ -1504,7 +1636,7 @@ fn a_password_that_is_forbidden_is_not_sent_by_all_threads() {
         ..ClientOptions::default()
     })
     .unwrap();
-    let (_dir, store) = store();
+    let (keep, store) = store();
     let layers: Vec<Descriptor> = (0..40)
         .map(|number| {
             let bytes = noise(100, number);
@@ -1520,6 +1652,17 @@ fn a_password_that_is_forbidden_is_not_sent_by_all_threads() {
     }
     let manifest = descriptor(MediaType::ImageManifest, sha256(&bytes), bytes.len() as u64);
     let name: Reference = format!("{address}/crew/opal:1").parse().unwrap();
+    (dir, keep, store, client, manifest, name)
+}
+
+/// A registry that answers 403 to a wrong password locks the user out after some of them.
+#[test]
+fn a_password_that_is_forbidden_is_not_sent_by_all_threads() {
+    let registry = FakeRegistry::start(|asked| match asked.header("authorization") {
+        Some(LOGIN) => Reply::new(403),
+        _ => Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#),
+    });
+    let (_dir, _keep, store, client, manifest, name) = many_layers(registry.address());
     let error = client.push(&manifest, &store, &name, &Silent).unwrap_err();
     assert!(error.to_string().contains("for captain"), "{error}");
     let tries = registry
@@ -1528,6 +1671,70 @@ fn a_password_that_is_forbidden_is_not_sent_by_all_threads() {
         .filter(|asked| asked.header("authorization") == Some(LOGIN))
         .count();
     assert!(tries <= 3, "{:#?}", registry.lines());
+}
+
+/// What answers everybody at `/v2/`, or answers it with something else, says nothing of a password.
+#[test]
+fn a_refused_password_stops_all_threads() {
+    type Rule = fn(&Asked) -> Option<Reply>;
+    let wants = |asked: &Asked| -> Option<Reply> {
+        let refused = Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#);
+        // The others come meanwhile.
+        if asked.header("authorization").is_some() {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        Some(refused)
+    };
+    let sends = |asked: &Asked| asked.header("authorization").is_some();
+    let rules: [(&str, usize, Rule); 5] = [
+        ("an open /v2/", 1, |_| None),
+        ("reading is open", 1, |asked| {
+            matches!(asked.method.as_str(), "GET" | "HEAD").then(|| Reply::new(404))
+        }),
+        ("429 at /v2/", 2, |asked| {
+            let shown = asked.target == "/v2/" && asked.header("authorization").is_some();
+            shown.then(|| Reply::new(429))
+        }),
+        ("a lost connection at /v2/", 3, |asked| {
+            let shown = asked.target == "/v2/" && asked.header("authorization").is_some();
+            shown.then(|| Reply::hang_up_after(0))
+        }),
+        ("200 at /v2/, 403 below", 3, |asked| {
+            let shown = asked.header("authorization").is_some();
+            shown.then(|| Reply::new(if asked.target == "/v2/" { 200 } else { 403 }))
+        }),
+    ];
+    for (what, most, rule) in rules {
+        let open = matches!(what, "an open /v2/" | "reading is open");
+        let registry = FakeRegistry::start(move |asked| {
+            if open && asked.target == "/v2/" {
+                return Reply::new(200);
+            }
+            rule(asked).or_else(|| wants(asked)).unwrap()
+        });
+        let (_dir, _keep, store, client, manifest, name) = many_layers(registry.address());
+        let error = client.push(&manifest, &store, &name, &Silent).unwrap_err();
+        assert!(error.to_string().contains("for captain"), "{what}: {error}");
+        let tries = registry.asked().iter().filter(|asked| sends(asked)).count();
+        assert!(tries <= most, "{what}: {tries} {:#?}", registry.lines());
+    }
+}
+
+/// Whoever may write and not read pushes nevertheless.
+#[test]
+fn a_login_that_may_only_write_is_enough_for_a_push() {
+    let held = Mutex::new(Held::default());
+    let registry = FakeRegistry::start(move |asked| {
+        if asked.header("authorization") != Some(LOGIN) {
+            return Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#);
+        }
+        if asked.target != "/v2/" && matches!(asked.method.as_str(), "GET" | "HEAD") {
+            return Reply::new(403);
+        }
+        crate::support::sound_registry::answer(asked, &mut held.lock().unwrap())
+    });
+    let (_dir, _keep, store, client, manifest, name) = many_layers(registry.address());
+    client.push(&manifest, &store, &name, &Silent).unwrap();
 }
 
 /// The registry says that the digest is wrong, and is right: the store is to blame.
@@ -1552,6 +1759,31 @@ fn a_blob_that_is_damaged_here_is_not_the_registrys_fault() {
         error.to_string().contains("in the store is damaged") && !error.is_remote(),
         "{error}"
     );
+}
+
+#[test]
+fn a_blob_that_is_cut_short_here_is_not_the_registrys_fault() {
+    for length in [0, 7, SIZE + 9] {
+        let registry = SoundRegistry::start(Vec::new(), Held::default());
+        let (_dir, store) = store();
+        for bytes in [layer(), config(), manifest()] {
+            store.put_blob(&bytes).unwrap();
+        }
+        let path = store.blob_path(&sha256(&layer()));
+        let mut bytes = layer();
+        bytes.resize(length, 0);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let name: Reference = format!("{}/crew/opal:1", registry.address())
+            .parse()
+            .unwrap();
+        let client = Client::new(ClientOptions::default()).unwrap();
+        let error = client.push(&image(), &store, &name, &Silent).unwrap_err();
+        assert!(
+            error.to_string().contains("in the store is damaged") && !error.is_remote(),
+            "{length}: {error}"
+        );
+    }
 }
 
 /// A place that the registry sends us to refuses: it is asked for a new one, once, and neither the

@@ -653,9 +653,10 @@ fn an_upload_that_is_lost_begins_anew() {
 #[test]
 fn a_registry_that_stores_another_manifest_is_found_out() {
     let good = image(bytes(10));
-    let registry = FakeRegistry::start(|asked| match asked.method.as_str() {
+    let there = good.clone();
+    let registry = FakeRegistry::start(move |asked| match asked.method.as_str() {
         "HEAD" => Reply::new(200),
-        "GET" => Reply::new(404),
+        "GET" => there.serve(asked),
         _ => Reply::new(201).header("Docker-Content-Digest", sha256(b"other").to_string()),
     });
     let (_a, store) = store();
@@ -837,12 +838,14 @@ fn a_manifest_that_is_too_large_has_its_own_hint() {
     let good = image(bytes(1000));
     let (_dir, store) = store();
     let manifest = good.put(&store);
-    let registry = FakeRegistry::start(|asked| {
+    let registry = FakeRegistry::start(move |asked| {
         if asked.target.contains("/manifests/") {
             return Reply::new(413);
         }
-        let is_there = asked.method == "HEAD" || asked.target == "/v2/";
-        Reply::new(if is_there { 200 } else { 404 })
+        match asked.method.as_str() {
+            "HEAD" => Reply::new(200),
+            _ => good.serve(asked),
+        }
     });
     let error = client()
         .push(&manifest, &store, &name(&registry), &Silent)

@@ -100,19 +100,22 @@ impl Agent {
         Ok(Some(self.at_most(wait)))
     }
 
-    /// Tells of a failed try, and waits for the next one. False: it is given up.
+    /// Tells of a failed try, and waits for the next one, at least as long as a host has asked. False: it is
+    /// given up.
     pub(super) fn try_again(
         &self,
         tries: &mut Tries,
-        (what, reason, asked): (&str, &str, Option<Duration>),
+        (what, reason, asked): (&str, &str, Option<(&str, Duration)>),
         progress: &dyn TransferListener,
         stop: &Stop,
     ) -> Result<bool, RegistryError> {
         if self.http.left().is_some_and(|left| left.is_zero()) {
             return Ok(false);
         }
-        self.http.allows(what, asked)?;
-        let Some(wait) = tries.next(what, asked)? else {
+        let (host, asked) = asked.unzip();
+        let host = host.unwrap_or(what);
+        self.http.allows(host, asked)?;
+        let Some(wait) = tries.next(host, asked)? else {
             return Ok(false);
         };
         progress.event(&Event::Retry { what, reason, wait });

@@ -6,7 +6,8 @@
 //! another host (after a redirect, say) is never answered (CVE-2020-15157).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -17,10 +18,14 @@ use super::challenge;
 use super::credential::{Credential, Secret};
 use super::credentials::Found;
 use super::detail::detail;
-use super::error::{Denied, Detail, RegistryError, tame};
+use super::error::{Denied, Detail, RegistryError, Unreachable, tame};
 use super::helper;
-use super::http::{HttpRequest, Method, Payload, Response, Url, Watch, authority, shown};
+use super::http::{
+    Failure, HttpRequest, Method, Payload, Response, Url, Watch, authority, same_origin, shown,
+};
+use super::parallel::Stop;
 use super::progress::TransferListener;
+use super::retry;
 
 /// What a token lasts at the least, and when the server does not say (docs.docker.com, "Token
 /// Authentication": "a token should never be returned with less than 60 seconds to live"). One that the
@@ -47,9 +52,15 @@ struct Token {
 /// What came of a password that was shown to a registry.
 enum Shown {
     Taken,
-    Refused(Denied),
-    /// 403: the password is wrong, or the user may not ask this.
+    /// Neither taken nor refused: a 403 says that the password is wrong, or that the user may not ask this.
     Unclear,
+    Failed(RegistryError),
+}
+
+/// What came of the first request of a kind with a login.
+enum First {
+    Allowed,
+    Forbidden(Denied),
 }
 
 /// One registry's way to log in and the tokens it has given.
@@ -63,8 +74,13 @@ pub(crate) struct Auth {
     /// What came of a login when it was used first, by user. No login is sent again after it was refused once,
     /// by whatever thread: some registries lock accounts out.
     outcomes: Mutex<HashMap<String, Shown>>,
-    /// Refusals of a token, by the scopes asked for: with a login or without, one is enough.
-    refusals: Mutex<HashMap<String, Denied>>,
+    /// The registry asks for a login at `/v2/`, so that it can be shown there.
+    at_root: AtomicBool,
+    /// By user, method and scopes. While nothing is known, one request goes alone, see [`Self::turn`].
+    firsts: Mutex<HashMap<String, First>>,
+    turn: Mutex<()>,
+    /// Why there is no token, by the scopes asked for: with a login or without, asking once is enough.
+    refusals: Mutex<HashMap<String, RegistryError>>,
     /// Ways to log in that the registry offers, when none of them is known here.
     unknown: Mutex<Vec<String>>,
 }
@@ -92,6 +108,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Auth {
+    /// The challenge came from `/v2/`.
+    pub(crate) fn note_root(&self) {
+        self.at_root.store(true, Ordering::Relaxed);
+    }
+
     /// Takes in the challenge of a 401. Says whether it can be answered.
     pub(crate) fn learn(
         &self,
@@ -237,7 +258,7 @@ impl Auth {
                     return Ok(None);
                 };
                 let value = basic(name, password);
-                self.prove(purpose, name, &value, &login)?;
+                self.prove(purpose, &tame(name, 100), &value, &login)?;
                 Ok(Some(Authorization { value, user }))
             }
             Way::Bearer { realm, service } => {
@@ -251,25 +272,28 @@ impl Auth {
                     return Ok(Some(Authorization { value, user }));
                 }
                 if let Some(user) = &user
-                    && let Some(Shown::Refused(denied)) = lock(&self.outcomes).get(user)
+                    && let Some(Shown::Failed(error)) = lock(&self.outcomes).get(user)
+                    && let Some(error) = again(error, purpose)
                 {
-                    return Err(again(denied, purpose));
+                    return Err(error);
                 }
-                if let Some(denied) = lock(&self.refusals).get(&key) {
-                    return Err(again(denied, purpose));
+                if let Some(error) = lock(&self.refusals).get(&key)
+                    && let Some(error) = again(error, purpose)
+                {
+                    return Err(error);
                 }
                 let token = match fetch(purpose, &realm, service.as_deref(), &login) {
                     Ok(token) => token,
                     Err((error, status)) => {
-                        if let RegistryError::Unauthorized(denied) = &error {
-                            let denied = (**denied).clone();
+                        // Also one that may pass: each thread would ask as often again.
+                        if let Some(same) = again(&error, purpose) {
                             match user {
                                 Some(user) if status == 401 => {
-                                    lock(&self.outcomes).insert(user, Shown::Refused(denied));
+                                    lock(&self.outcomes).insert(user, Shown::Failed(same));
                                 }
                                 // It may concern this repository alone.
                                 _ => {
-                                    lock(&self.refusals).insert(key, denied);
+                                    lock(&self.refusals).insert(key, same);
                                 }
                             }
                         }
@@ -283,23 +307,110 @@ impl Auth {
         }
     }
 
-    /// Whether one request has to show what a login is worth before others send it, too.
-    pub(crate) fn is_unclear(&self, purpose: &Purpose<'_>) -> Result<bool, RegistryError> {
-        if *lock(&self.way) != Some(Way::Basic) {
-            return Ok(false);
-        }
-        self.authorization(purpose)?;
-        let shown = lock(&self.outcomes);
-        Ok(shown.values().any(|shown| matches!(shown, Shown::Unclear)))
-    }
-
-    /// A request with the login was not refused.
-    pub(crate) fn taken(&self) {
-        for shown in lock(&self.outcomes).values_mut() {
-            if matches!(shown, Shown::Unclear) {
-                *shown = Shown::Taken;
+    /// While nothing is known of a password, one request of a kind goes alone: a registry may lock out the user
+    /// for whom several threads send a wrong one. Gives what is to be held until the answer is here.
+    pub(crate) fn turn(
+        &self,
+        purpose: &Purpose<'_>,
+        method: &Method,
+        sent: &Authorization,
+        stop: Option<&Stop>,
+    ) -> Result<Option<MutexGuard<'_, ()>>, RegistryError> {
+        let Some((user, key)) = first_of(purpose, method, sent) else {
+            return Ok(None);
+        };
+        let mut turn = None;
+        loop {
+            match lock(&self.firsts).get(&key) {
+                Some(First::Allowed) => return Ok(None),
+                Some(First::Forbidden(denied)) => return Err(anew(denied, purpose)),
+                None => {}
+            }
+            if let Some(Shown::Failed(error)) = lock(&self.outcomes).get(user)
+                && let Some(error) = again(error, purpose)
+            {
+                return Err(error);
+            }
+            if turn.is_some() {
+                return Ok(turn);
+            }
+            if stop.is_some_and(Stop::is_set) {
+                return Err(RegistryError::Unreachable {
+                    host: purpose.host.to_owned(),
+                    kind: Unreachable::Broken,
+                    cause: "another transfer has failed".into(),
+                });
+            }
+            match self.turn.try_lock() {
+                Ok(free) => turn = Some(free),
+                Err(TryLockError::Poisoned(free)) => turn = Some(free.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
             }
         }
+    }
+
+    /// Takes in what the registry itself has answered to a request with a login. False: it says nothing of
+    /// the login.
+    pub(crate) fn came(
+        &self,
+        purpose: &Purpose<'_>,
+        method: &Method,
+        sent: &Authorization,
+        response: &mut Response<'_>,
+    ) -> bool {
+        let Some((user, key)) = first_of(purpose, method, sent) else {
+            return true;
+        };
+        if matches!(lock(&self.firsts).get(&key), Some(First::Allowed)) {
+            return true;
+        }
+        let status = response.status();
+        if !matches!(status, 401 | 403) {
+            let says = !retry::is_transient(status);
+            if says {
+                lock(&self.firsts).insert(key, First::Allowed);
+                lock(&self.outcomes).insert(user.to_owned(), Shown::Taken);
+            }
+            return says;
+        }
+        let told = detail(response);
+        response.told = Some(told.clone());
+        let denied = Denied {
+            host: purpose.host.to_owned(),
+            repository: purpose.repository.to_owned(),
+            action: purpose.action.to_owned(),
+            login: Some(user.to_owned()),
+            detail: told,
+            note: None,
+            unknown_ways: Vec::new(),
+        };
+        let mut outcomes = lock(&self.outcomes);
+        if status == 401 && !matches!(outcomes.get(user), Some(Shown::Taken)) {
+            let error = RegistryError::Unauthorized(Box::new(denied));
+            outcomes.insert(user.to_owned(), Shown::Failed(error));
+        } else {
+            lock(&self.firsts).insert(key, First::Forbidden(denied));
+        }
+        true
+    }
+
+    /// A request that showed a login first has come to nothing, however often it was sent.
+    pub(crate) fn lost(&self, purpose: &Purpose<'_>, sent: &Authorization, error: &RegistryError) {
+        if let Some(user) = &sent.user
+            && let Some(error) = again(error, purpose)
+        {
+            lock(&self.outcomes).insert(user.clone(), Shown::Failed(error));
+        }
+    }
+
+    /// Whether the registry has forbidden requests of this kind to the login.
+    pub(crate) fn is_forbidden(&self, purpose: &Purpose<'_>, method: &Method) -> bool {
+        let login = self.found(purpose).unwrap_or_default();
+        let Some(Credential::Basic { user, .. }) = &login.credential else {
+            return false;
+        };
+        let key = kind(&tame(user, 100), method, purpose);
+        matches!(lock(&self.firsts).get(&key), Some(First::Forbidden(_)))
     }
 
     /// Shows a password to the registry once, before several requests send it at the same time.
@@ -312,54 +423,102 @@ impl Auth {
     ) -> Result<(), RegistryError> {
         let mut outcomes = lock(&self.outcomes);
         match outcomes.get(user) {
-            Some(Shown::Taken | Shown::Unclear) => return Ok(()),
-            Some(Shown::Refused(denied)) => return Err(again(denied, purpose)),
+            Some(Shown::Failed(error)) => return again(error, purpose).map_or(Ok(()), Err),
+            Some(_) => return Ok(()),
             None => {}
         }
-        let url = purpose
-            .base
-            .join("v2/")
-            .map_err(|error| RegistryError::Url {
-                url: shown(purpose.base),
-                problem: error.to_string(),
-            })?;
-        let watch = Watch {
-            progress: purpose.progress,
-            ..Watch::NONE
-        };
-        let asked = purpose
-            .agent
-            .http
-            .send(&HttpRequest::get(url), Some(value), &watch)?;
-        // A lost connection says nothing of the login; what comes next does.
-        let Ok(mut response) = asked else {
-            return Ok(());
-        };
-        let status = response.status();
-        if status != 401 {
-            let shown = if status == 403 {
-                Shown::Unclear
-            } else {
-                Shown::Taken
-            };
-            outcomes.insert(user.to_owned(), shown);
+        // What answers everybody says nothing of a password.
+        if !self.at_root.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let denied = Denied {
-            host: purpose.host.to_owned(),
-            repository: purpose.repository.to_owned(),
-            action: purpose.action.to_owned(),
-            login: Some(tame(user, 100)),
-            detail: detail(&mut response),
-            note: login.note.clone(),
-            unknown_ways: Vec::new(),
+        let shown = match show(purpose, value)? {
+            Ok(mut response) if response.status() == 401 => {
+                let denied = refused(purpose, user, login, &mut response);
+                let error = RegistryError::Unauthorized(Box::new(denied.clone()));
+                outcomes.insert(user.to_owned(), Shown::Failed(error));
+                return Err(RegistryError::Unauthorized(Box::new(denied)));
+            }
+            Ok(response) if is_taken(purpose, &response) => Shown::Taken,
+            // What comes next says more.
+            _ => Shown::Unclear,
         };
-        outcomes.insert(user.to_owned(), Shown::Refused(denied.clone()));
-        Err(RegistryError::Unauthorized(Box::new(denied)))
+        outcomes.insert(user.to_owned(), shown);
+        Ok(())
     }
 }
 
-/// Shows a login to a registry that has been spoken to. False: it asks for none.
+/// How often one that waits for its turn looks.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// The user of a request that shows a password, and the kind of the request.
+fn first_of<'a>(
+    purpose: &Purpose<'_>,
+    method: &Method,
+    sent: &'a Authorization,
+) -> Option<(&'a str, String)> {
+    let user = sent.user.as_deref()?;
+    let shows = sent.value.reveal().starts_with("Basic ");
+    shows.then(|| (user, kind(user, method, purpose)))
+}
+
+fn kind(user: &str, method: &Method, purpose: &Purpose<'_>) -> String {
+    let method = match *method {
+        Method::HEAD => "HEAD",
+        Method::GET => "GET",
+        _ => "write",
+    };
+    format!("{user} {method} {}", purpose.scopes.join(" "))
+}
+
+/// Asks the registry itself with a password.
+fn show<'a>(
+    purpose: &Purpose<'a>,
+    value: &Secret,
+) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+    let url = purpose
+        .base
+        .join("v2/")
+        .map_err(|error| RegistryError::Url {
+            url: shown(purpose.base),
+            problem: error.to_string(),
+        })?;
+    let watch = Watch {
+        progress: purpose.progress,
+        ..Watch::NONE
+    };
+    let request = HttpRequest::get(url);
+    let outcome = purpose.agent.http.send(&request, Some(value), &watch)?;
+    match outcome {
+        // A connection that was kept open for too long: nothing was read of what it carried.
+        Err(failure) if failure.closed => purpose.agent.http.send(&request, Some(value), &watch),
+        outcome => Ok(outcome),
+    }
+}
+
+/// Whether the registry, which asks for a login here, was content with the one that was shown.
+fn is_taken(purpose: &Purpose<'_>, response: &Response<'_>) -> bool {
+    matches!(response.status(), 200..=299) && same_origin(&response.url, purpose.base)
+}
+
+fn refused(
+    purpose: &Purpose<'_>,
+    user: &str,
+    login: &Found,
+    response: &mut Response<'_>,
+) -> Denied {
+    Denied {
+        host: purpose.host.to_owned(),
+        repository: purpose.repository.to_owned(),
+        action: purpose.action.to_owned(),
+        login: Some(tame(user, 100)),
+        detail: detail(response),
+        note: login.note.clone(),
+        unknown_ways: Vec::new(),
+    }
+}
+
+/// Shows a login to a registry that has been spoken to. False: it asks for none. Whatever is neither a yes nor
+/// that is an error: a login that may be wrong takes no other one's place.
 pub(crate) fn verify(
     auth: &Auth,
     purpose: &Purpose<'_>,
@@ -376,8 +535,21 @@ pub(crate) fn verify(
     let way = lock(&auth.way).clone();
     match way {
         Some(Way::Basic) => {
-            auth.prove(purpose, user, &basic(user, password), &login)?;
-            Ok(true)
+            let mut response = show(purpose, &basic(user, password))??;
+            match response.status() {
+                _ if is_taken(purpose, &response) => Ok(true),
+                401 | 403 => {
+                    let denied = refused(purpose, user, &login, &mut response);
+                    Err(RegistryError::Unauthorized(Box::new(denied)))
+                }
+                status => Err(RegistryError::Status {
+                    host: authority(&response.url),
+                    repository: String::new(),
+                    action: purpose.action.to_owned(),
+                    status,
+                    detail: detail(&mut response),
+                }),
+            }
         }
         Some(Way::Bearer { realm, service }) => {
             fetch(purpose, &realm, service.as_deref(), &login).map_err(|(error, _)| error)?;
@@ -396,8 +568,43 @@ pub(crate) fn verify(
     }
 }
 
+/// The failure of a login, for another purpose; `None` for what is not one.
+fn again(error: &RegistryError, purpose: &Purpose<'_>) -> Option<RegistryError> {
+    Some(match error {
+        RegistryError::Unauthorized(denied) => anew(denied, purpose),
+        RegistryError::Unreachable { host, kind, cause } => RegistryError::Unreachable {
+            host: host.clone(),
+            kind: *kind,
+            cause: cause.clone(),
+        },
+        RegistryError::Status {
+            host,
+            repository,
+            action,
+            status,
+            detail,
+        } => RegistryError::Status {
+            host: host.clone(),
+            repository: repository.clone(),
+            action: action.clone(),
+            status: *status,
+            detail: detail.clone(),
+        },
+        RegistryError::Busy { host, wait, limit } => RegistryError::Busy {
+            host: host.clone(),
+            wait: *wait,
+            limit: *limit,
+        },
+        RegistryError::Challenge { host, problem } => RegistryError::Challenge {
+            host: host.clone(),
+            problem: problem.clone(),
+        },
+        _ => return None,
+    })
+}
+
 /// The refusal of a login, for another purpose.
-fn again(denied: &Denied, purpose: &Purpose<'_>) -> RegistryError {
+fn anew(denied: &Denied, purpose: &Purpose<'_>) -> RegistryError {
     RegistryError::Unauthorized(Box::new(Denied {
         repository: purpose.repository.to_owned(),
         action: purpose.action.to_owned(),

@@ -1,5 +1,6 @@
 //! What a transfer needs of a place for blobs. The store is one.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -35,6 +36,10 @@ pub trait Blobs: Sync {
     }
     /// Keeps where an upload goes on, or forgets it.
     fn note_upload(&self, _key: &str, _place: Option<&str>) {}
+    /// While it is held, no other process has the same upload as its own. `None`: another one has it.
+    fn claim_upload(&self, _key: &str) -> Option<Box<dyn Any>> {
+        None
+    }
     /// The repositories of a registry that have had a blob, the last first.
     fn repositories(&self, _blob: &Digest, _registry: &str) -> Vec<String> {
         Vec::new()
@@ -180,6 +185,11 @@ impl Blobs for Store {
             ),
             None => self.forget::<BegunUpload>(key).map(drop),
         };
+    }
+
+    fn claim_upload(&self, key: &str) -> Option<Box<dyn Any>> {
+        let claim = self.claim("upload-locks", key).ok().flatten()?;
+        Some(Box::new(claim))
     }
 
     fn repositories(&self, blob: &Digest, registry: &str) -> Vec<String> {

@@ -77,6 +77,20 @@ pub(crate) fn add(
     Ok(builder)
 }
 
+/// The file of the client certificate that [`add`] gives for `authority`.
+pub(crate) fn own(dirs: &[PathBuf], authority: &str) -> Option<PathBuf> {
+    let entries = dirs
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir.join(authority)).ok());
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    // The last one counts, as there.
+    let mut found: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "cert"))
+        .collect();
+    found.sort();
+    found.pop()
+}
+
 fn bad(path: &Path, problem: &str) -> RegistryError {
     RegistryError::File {
         path: path.to_owned(),

@@ -159,18 +159,18 @@ impl Configuration {
                     )));
                 }
             }
-            if prefix.starts_with("*.") && written.location.is_some() {
-                return Err(bad(format!(
-                    "the registry `{}` has a location, which a prefix with `*.` cannot have",
-                    tame(&prefix, 100)
-                )));
+            let bare = |location: String| location.trim_end_matches('/').to_owned();
+            let mut mirrors = written.mirror;
+            for mirror in &mut mirrors {
+                mirror.location = bare(std::mem::take(&mut mirror.location));
             }
+            let location = written.location.map(bare);
             let entry = Entry {
-                location: written.location,
+                location: location.filter(|location| !location.is_empty()),
                 insecure: written.insecure,
                 blocked: written.blocked,
                 mirrors_by_digest_only: written.mirror_by_digest_only,
-                mirrors: written.mirror,
+                mirrors,
                 from: path.to_owned(),
             };
             self.entries
@@ -207,16 +207,20 @@ impl Configuration {
     }
 
     /// A registry itself, no repository of it.
-    pub(crate) fn registry(&self, host: &str) -> Endpoint {
-        let insecure = self
-            .entry(host, host)
-            .is_some_and(|(_, entry)| entry.insecure);
-        Endpoint {
+    pub(crate) fn registry(&self, host: &str) -> Result<Endpoint, RegistryError> {
+        let entry = self.entry(host, host).map(|(_, entry)| entry);
+        if let Some(entry) = entry.filter(|entry| entry.blocked) {
+            return Err(RegistryError::Blocked {
+                host: host.to_owned(),
+                by: entry.from.clone(),
+            });
+        }
+        Ok(Endpoint {
             registry: host.to_owned(),
             repository: String::new(),
             is_mirror: false,
-            insecure,
-        }
+            insecure: entry.is_some_and(|entry| entry.insecure),
+        })
     }
 
     /// Where a name leads to, for what is written there: never a mirror.
@@ -241,6 +245,7 @@ impl Configuration {
     /// Where an image may be fetched from, in this order.
     pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
         let mut places = Vec::new();
+        let mut blocked = None;
         for name in self.in_full(reference) {
             let whole = whole(&name, reference);
             if let Some((rest, entry)) = self.entry(&whole, &name)
@@ -264,9 +269,18 @@ impl Configuration {
                 url: tame(&name, 200),
                 problem: "registries.conf makes this of the name, and it is not one".into(),
             })?;
-            places.push(self.place(&parsed)?);
+            match self.place(&parsed) {
+                // Of several that are searched, the others may be used.
+                Err(error @ RegistryError::Blocked { .. }) => {
+                    blocked.get_or_insert(error);
+                }
+                place => places.push(place?),
+            }
         }
-        Ok(places)
+        match blocked {
+            Some(blocked) if places.is_empty() => Err(blocked),
+            _ => Ok(places),
+        }
     }
 
     /// A short name's full ones.
@@ -301,7 +315,9 @@ impl Configuration {
     fn entry<'f>(&self, whole: &str, full: &'f str) -> Option<(&'f str, &Entry)> {
         let fitting = self.entries.iter().filter(|(prefix, _)| {
             if let Some(domain) = prefix.strip_prefix('*') {
-                let host = whole.split('/').next().unwrap_or_default();
+                let host = whole.split(['/', '@']).next().unwrap_or_default();
+                // Of a domain, all ports are meant.
+                let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
                 return host.ends_with(domain);
             }
             whole
@@ -309,7 +325,7 @@ impl Configuration {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '@']))
         });
         let (prefix, entry) = fitting.max_by_key(|(prefix, _)| prefix.len())?;
-        // With a wildcard, a mirror's location stands for the whole host.
+        // With a wildcard, a location stands for the whole host with its port.
         let length = if prefix.starts_with('*') {
             full.find('/').unwrap_or(full.len())
         } else {
@@ -368,13 +384,10 @@ fn files(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
         .or_else(|| variable("HOME").map(|home| home.join(".config")))
         .map(|config| config.join("containers"));
     let mut files = Vec::new();
-    if let Some(only) = variable("CONTAINERS_REGISTRIES_CONF") {
-        files.push(only);
-        return files;
-    }
     let mut candidates = own.iter().map(|own| own.join("registries.conf"));
     let user = candidates.find(|path| path.is_file());
-    files.push(user.unwrap_or_else(|| system.join("registries.conf")));
+    let named = variable("CONTAINERS_REGISTRIES_CONF").or(user);
+    files.push(named.unwrap_or_else(|| system.join("registries.conf")));
     for directory in [Some(system.to_owned()), own].into_iter().flatten() {
         let Ok(entries) = std::fs::read_dir(directory.join("registries.conf.d")) else {
             continue;
@@ -547,8 +560,76 @@ mod tests {
             ("a.wild.example", true),
             ("wild.example", false),
         ] {
-            assert_eq!(found.registry(host).insecure, insecure, "{host}");
+            assert_eq!(found.registry(host).unwrap().insecure, insecure, "{host}");
         }
+    }
+
+    /// As podman and skopeo read them.
+    #[test]
+    fn a_wildcard_counts_for_every_port_and_may_lead_elsewhere() {
+        let found = configuration(
+            "[[registry]]\nprefix = '*.corp.example'\nblocked = true\n\
+             [[registry]]\nprefix = '*.dev.example'\ninsecure = true\n\
+             [[registry.mirror]]\nlocation = 'm.example/dev/'\n\
+             [[registry]]\nprefix = '*.hub.example'\nlocation = 'inner.example/hub/'\n\
+             [[registry]]\nprefix = 'plain.example'\nlocation = 'inner.example/x//'\n",
+        );
+        for name in [
+            "a.corp.example:5000/x",
+            "a.corp.example/x:1",
+            "a.b.corp.example:1/x",
+        ] {
+            let place = found.place(&name.parse().unwrap());
+            assert!(
+                matches!(place, Err(RegistryError::Blocked { .. })),
+                "{name}"
+            );
+        }
+        for host in ["a.corp.example:5000", "a.corp.example"] {
+            assert!(found.registry(host).is_err(), "{host}");
+        }
+        assert!(found.registry("a.dev.example:5000").unwrap().insecure);
+        for (name, expected) in [
+            (
+                "a.dev.example:5000/x",
+                vec!["m.example/dev/x (mirror)", "a.dev.example:5000/x"],
+            ),
+            ("a.hub.example:5000/x/y", vec!["inner.example/hub/x/y"]),
+            ("a.hub.example/x:1", vec!["inner.example/hub/x"]),
+            ("plain.example/y", vec!["inner.example/x/y"]),
+            ("corp.example/x", vec!["corp.example/x"]),
+            ("acorp.example/x", vec!["acorp.example/x"]),
+        ] {
+            assert_eq!(sources(&found, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_blocked_registry_is_passed_by_in_a_search() {
+        let text = "unqualified-search-registries = ['bad.example', 'good.example']\n\
+                    [[registry]]\nlocation = 'bad.example'\nblocked = true\n";
+        assert_eq!(sources(&configuration(text), "opal"), ["good.example/opal"]);
+        let all = "[[registry]]\nlocation = 'good.example'\nblocked = true\n";
+        let found = configuration(&format!("{text}{all}"));
+        let error = found.sources(&"opal".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("bad.example"), "{error}");
+    }
+
+    #[test]
+    fn parts_of_the_configuration_count_beside_a_file_that_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = dir.path().join("containers/registries.conf.d");
+        std::fs::create_dir_all(&parts).unwrap();
+        let part = parts.join("block.conf");
+        std::fs::write(&part, "").unwrap();
+        let variable = |name: &str| match name {
+            "CONTAINERS_REGISTRIES_CONF" => Some(PathBuf::from("/named.conf")),
+            "XDG_CONFIG_HOME" => Some(dir.path().to_owned()),
+            _ => None,
+        };
+        let found = files(&variable);
+        assert_eq!(found.first().unwrap(), Path::new("/named.conf"));
+        assert_eq!(found.last().unwrap(), &part);
     }
 
     #[test]
@@ -574,10 +655,6 @@ mod tests {
             (
                 "[[registry]]\nblocked = true",
                 "neither prefix nor location",
-            ),
-            (
-                "[[registry]]\nprefix = '*.x.example'\nlocation = 'y'",
-                "cannot have",
             ),
             (
                 "[[registry]]\nprefix = '*.x.example:5000'",

@@ -38,7 +38,7 @@ fn words(bytes: &[u8]) -> Detail {
     let Ok(errors) = serde_json::from_slice::<Errors>(bytes) else {
         // Plain text helps; of a proxy's HTML page, the title does, and of S3's XML the message.
         let text = String::from_utf8_lossy(bytes);
-        let text = text.trim();
+        let text = text.trim_start_matches('\u{feff}').trim();
         return Detail(if text.starts_with('<') {
             of_markup(text)
         } else {
@@ -142,6 +142,7 @@ mod tests {
                 "<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
                 "Request has expired (AccessDenied)",
             ),
+            ("\u{feff}<Error><Message>gone</Message></Error>", "gone"),
             ("<Error><Code>SlowDown</Code></Error>", "SlowDown"),
             ("404 page not found\n", "404 page not found"),
             ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),

@@ -242,7 +242,7 @@ impl RegistryError {
             Self::Status { status, .. } if *status >= 500 => {
                 Some("this is the registry's own trouble: try again later".into())
             }
-            Self::Status { status: 404, .. } => {
+            Self::Status { status: 404, repository, .. } if !repository.is_empty() => {
                 Some("check the repository's name; some registries want it created first".into())
             }
             Self::Status { status: 413, action, .. } if action.contains("of the manifest") => {

@@ -21,7 +21,7 @@ pub(crate) use reqwest::{Method, Url};
 use super::certificates;
 use super::connect;
 use super::credential::Secret;
-use super::error::{RegistryError, Unreachable, tame};
+use super::error::{Detail, RegistryError, Unreachable, tame};
 use super::local;
 use super::progress::{Event, Silent, TransferListener};
 use super::proxy::{Proxies, Proxy};
@@ -147,6 +147,11 @@ impl Failure {
             self.kind,
             Unreachable::Timeout | Unreachable::Broken | Unreachable::Refused
         )
+    }
+
+    /// Whether the connection was there and was lost under way.
+    pub(crate) fn dropped(&self) -> bool {
+        !self.connecting && self.may_pass()
     }
 }
 
@@ -340,9 +345,21 @@ impl Http {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         builder = certificates::add(builder, &self.certificates.dirs, &authority)?;
-        builder.build().map_err(|error| RegistryError::Url {
-            url: authority,
-            problem: format!("no TLS client can be made for it: {}", causes(&error)),
+        builder.build().map_err(|error| {
+            let problem = causes(&error);
+            let own = certificates::own(&self.certificates.dirs, &authority);
+            if problem.contains(FIRST_VERSION)
+                && let Some(path) = own
+            {
+                return RegistryError::File {
+                    path,
+                    problem: "it is a certificate of X.509 version 1, and a client's needs version 3: have it made anew with an extension, as in `openssl x509 -req -extfile FILE` where FILE says `extendedKeyUsage = clientAuth`".into(),
+                };
+            }
+            RegistryError::Url {
+                url: authority,
+                problem: format!("no TLS client can be made for it: {problem}"),
+            }
         })
     }
 
@@ -561,6 +578,7 @@ impl Http {
                 received: 0,
                 waited: Duration::ZERO,
                 login: None,
+                told: None,
             }),
             Some(Err(error)) => Err(failure(url, error)),
             None => Err(self.over(url).unwrap_or_else(|| timeout(url, idle))),
@@ -582,6 +600,8 @@ pub(crate) struct Response<'a> {
     waited: Duration,
     /// The user in whose name it was asked for; `None` when no login went with the request.
     pub login: Option<String>,
+    /// What it says of a failure, where that was read already.
+    pub told: Option<Detail>,
 }
 
 impl Response<'_> {
@@ -897,6 +917,9 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
 
 const WANTS_ONE: &str = "it wants a certificate of this client, or does not accept the one it got";
 
+/// What rustls calls a certificate of X.509 version 1.
+const FIRST_VERSION: &str = "UnsupportedCertVersion";
+
 const NO_HANDSHAKE: &str = "it broke off the TLS handshake: most likely it wants a certificate of this client, or it has no cipher that warpdrive supports";
 
 /// What a server says in TLS of a client's certificate that is missing or not to its liking.
@@ -948,6 +971,10 @@ fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
                 "its certificate is valid only from {} on",
                 date(*not_before)
             )),
+        ),
+        Error::InvalidCertificate(bad) if format!("{bad:?}").contains(FIRST_VERSION) => (
+            Unreachable::Certificate,
+            Some("its certificate has X.509 version 1, and version 3 is needed: it has to be made anew, with a subjectAltName".into()),
         ),
         Error::InvalidCertificate(Bad::Expired) => (
             Unreachable::Expired,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::error::{RegistryError, tame};
 use super::http::{HttpRequest, Response, Url};
-use super::progress::TransferListener;
+use super::progress::{Event, TransferListener};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, ImageManifest, MAX_METADATA, Reference, from_json, sha256};
 
@@ -31,6 +31,12 @@ impl Client {
     ) -> Result<Vec<String>, RegistryError> {
         self.first_of(reference, progress, &mut |source| {
             let repository = source.repository()?;
+            if source.place().is_mirror {
+                progress.event(&Event::Warning(&format!(
+                    "the tags are those of the mirror {}, which may not have all",
+                    repository.full_name()
+                )));
+            }
             let thing = format!("repository {}", repository.name);
             let mut tags: Vec<String> = Vec::new();
             let what = format!("the list of tags of {}", repository.full_name());
@@ -192,26 +198,45 @@ fn following(
     repository: &Repository<'_>,
     response: &Response<'_>,
 ) -> Result<Option<Url>, RegistryError> {
-    let Some(target) = response.header("link").and_then(next_of) else {
+    let links = response.headers("link");
+    let Some(target) = links.iter().find_map(|link| next_of(link)) else {
         return Ok(None);
     };
-    let url = repository.location(target, &response.url)?;
+    let problem = || format!("{} gave it as the next page of a list", repository.host());
+    let url = repository.location(target, &response.url);
+    let url = url.map_err(|_| RegistryError::Url {
+        url: tame(target, 200),
+        problem: problem(),
+    })?;
     match repository.own(url.as_str()) {
         Some(url) => Ok(Some(url)),
         None => Err(RegistryError::Url {
             url: super::http::shown(&url),
-            problem: format!("{} gave it as the next page of a list", repository.host()),
+            problem: problem(),
         }),
     }
 }
 
-fn next_of(link: &str) -> Option<&str> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let next = parameters.split(';').any(|parameter| {
-        let parameter = parameter.trim().to_ascii_lowercase();
-        matches!(parameter.as_str(), "rel=next" | "rel=\"next\"")
-    });
-    next.then_some(target)
+/// Of a header that may hold several links, `<a>; rel="x", <b>; rel="next"`.
+fn next_of(header: &str) -> Option<&str> {
+    let mut rest = header;
+    while let Some((_, link)) = rest.split_once('<') {
+        let (target, after) = link.split_once('>')?;
+        let (parameters, others) = after.split_at(after.find('<').unwrap_or(after.len()));
+        let next = parameters.split([';', ',']).any(|parameter| {
+            let Some((name, value)) = parameter.split_once('=') else {
+                return false;
+            };
+            let mut kinds = value.trim().trim_matches('"').split_ascii_whitespace();
+            name.trim().eq_ignore_ascii_case("rel")
+                && kinds.any(|kind| kind.eq_ignore_ascii_case("next"))
+        });
+        if next {
+            return Some(target);
+        }
+        rest = others;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -226,6 +251,10 @@ mod tests {
                 Some("/v2/x/tags/list?last=b"),
             ),
             ("</a>; rel=next", Some("/a")),
+            ("</a>; rel = \"next\"", Some("/a")),
+            ("</a>; rel=\"first\", </b>; rel=\"next\"", Some("/b")),
+            ("</a>; rel=\"last next\"", Some("/a")),
+            ("</a>; title=next, </b>", None),
             ("</a>; rel=prev", None),
             ("</a>", None),
             ("a; rel=next", None),

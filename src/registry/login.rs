@@ -34,7 +34,7 @@ impl Client {
         password: &str,
         progress: &dyn TransferListener,
     ) -> Result<bool, RegistryError> {
-        let place = self.configuration.registry(registry);
+        let place = self.configuration.registry(registry)?;
         let repository = self.repository_at(&place, progress)?;
         repository.verify(user, &Secret::new(password), progress)
     }

@@ -452,7 +452,22 @@ pub(super) fn head(
 ) -> Result<Option<Descriptor>, RegistryError> {
     let what = reference.tag_or_digest();
     let request = HttpRequest::new(Method::HEAD, repository.url(&format!("manifests/{what}"))?);
-    let response = ask(repository, request, reference.as_given(), "pull", progress)?;
+    let scopes = [scope(&repository.name, "pull")];
+    let response = match ask(
+        repository,
+        request.clone(),
+        reference.as_given(),
+        "pull",
+        progress,
+    ) {
+        // Others than a HEAD may be allowed.
+        Err(RegistryError::Unauthorized(_))
+            if repository.is_forbidden(&request, &Call::new("", &scopes, progress)) =>
+        {
+            return Ok(None);
+        }
+        response => response?,
+    };
     if response.status() != 200 {
         // A HEAD has no body that could explain it: let the GET do that.
         return Ok(None);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::blobs::{Blobs, Incoming};
 use super::error::RegistryError;
-use super::http::{HttpRequest, Response, TELL_EVERY, authority};
+use super::http::{Failure, HttpRequest, Response, TELL_EVERY, authority};
 use super::manifest::{Document, Resolved, Source, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::platform::check_platform;
@@ -373,16 +373,25 @@ impl Download<'_> {
             self.repository
                 .url(&format!("blobs/{}", self.blob.digest()))?,
         );
-        if begin > 0 && !no_range.get() {
+        let ranged = begin > 0 && !no_range.get();
+        if ranged {
             request = request.header("range", format!("bytes={begin}-{}", size - 1));
         }
         let scopes = [scope(&self.repository.name, "pull")];
         let action = format!("the download of {}", self.blob.digest());
         let call = Call {
             stop: Some(self.stop),
+            after_loss: !ranged,
             ..Call::new(&action, &scopes, self.progress)
         };
-        let mut response = self.repository.must(&request, &call)?;
+        let mut response = match self.repository.call(&request, &call)? {
+            Ok(response) => response,
+            Err(failure) if ranged && failure.dropped() => {
+                no_range.set(true);
+                return Ok(Ended::Cut(no_answer(&failure)));
+            }
+            Err(failure) => return Err(self.repository.lost(failure)),
+        };
         let local = |source| RegistryError::Local {
             doing: format!("writing {} into the store", self.blob.digest()),
             source,
@@ -392,7 +401,7 @@ impl Download<'_> {
             200 => begin,
             206 if range_start(&response) == Some(begin) => 0,
             // What refuses a range (a CDN, say) may well give the whole.
-            _ if begin > 0 && !no_range.get() => {
+            _ if ranged => {
                 no_range.set(true);
                 return Ok(Ended::Cut(no_rest(&response, begin)));
             }
@@ -458,6 +467,12 @@ pub(super) fn range_start(response: &Response<'_>) -> Option<u64> {
 
 /// Why an answer is cut off, where a range came unasked.
 pub(super) const A_PART: &str = "it sent a part, though all was asked for";
+
+/// Why there is no answer to the question for a part.
+pub(super) fn no_answer(failure: &Failure) -> String {
+    let Failure { host, cause, .. } = failure;
+    format!("{host} did not answer the question for the rest ({cause}), so all is asked for")
+}
 
 /// Why an answer to the question for the bytes from `begin` on is of no use.
 pub(super) fn no_rest(response: &Response<'_>, begin: u64) -> String {

@@ -4,6 +4,7 @@
 //! not even a manifest of the registry that names it. What is not there may be mounted from another
 //! repository of the same registry: the one that the store has seen it in, or that of the base image.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,8 +14,9 @@ use super::manifest::{Document, MAX_DEPTH, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::progress::{Event, Transfer, TransferListener};
 use super::referrers;
-use super::session::{Call, Client, Repository, scope};
-use super::upload::{InRegistry, Upload};
+use super::retry::Tries;
+use super::session::{Client, Repository};
+use super::upload::{InRegistry, SETTLING, Upload};
 use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference, descriptor};
 
 /// Questions whether a blob is there cost the way there and back, and nothing else.
@@ -140,14 +142,34 @@ impl Push<'_> {
         let wanted = blobs_of(manifest);
         self.send(&wanted, source.as_deref(), report)?;
         let put = || self.manifest(entry, bytes, tag_or_digest);
-        let error = match put() {
+        let mut error = match put() {
             Err(error @ RegistryError::Status { .. }) => error,
+            // A tag that may not change is a right that is missing to some registries. All blobs were there, or
+            // are now.
+            Err(RegistryError::Unauthorized(_)) if self.stands_for(entry, tag_or_digest) => {
+                return Ok(false);
+            }
             outcome => return outcome,
         };
         // It may have lost a blob since it was asked, or since it was sent.
         if self.mend(&wanted, source.as_deref(), report)? {
             match put() {
-                Err(RegistryError::Status { .. }) => {}
+                Err(again @ RegistryError::Status { .. }) => error = again,
+                outcome => return outcome,
+            }
+        }
+        // Some registries see only after a while what they have been sent.
+        let agent = &self.client.agent;
+        let mut tries = Tries::new(&agent.retry.at_most(SETTLING));
+        while misses_a_blob(&error) {
+            let what = self.repository.full_name();
+            let reason = error.to_string();
+            let told = (what.as_str(), reason.as_str(), None);
+            if !agent.try_again(&mut tries, told, self.progress, &Stop::new())? {
+                break;
+            }
+            match put() {
+                Err(again @ RegistryError::Status { .. }) => error = again,
                 outcome => return outcome,
             }
         }
@@ -233,6 +255,7 @@ impl Push<'_> {
             progress: self.progress,
             stop,
             blobs: self.blobs,
+            keeps: Cell::new(false),
         }
     }
 
@@ -248,31 +271,9 @@ impl Push<'_> {
             let blobs = blobs.iter().copied();
             blobs.filter(|blob| !here.contains(blob.digest())).collect()
         };
-        // Some registries lock out a user whose password is wrong some times.
-        let scopes = [scope(&self.repository.name, "pull,push")];
-        let action = format!("a push to {}", self.repository.full_name());
-        let call = Call::new(&action, &scopes, self.progress);
-        if let [first, rest @ ..] = unknown.as_slice()
-            && !rest.is_empty()
-            && self.repository.login_is_unclear(&call)?
-        {
-            self.send_all(&[first], base, report)?;
-            let (_, _, auth) = self.repository.parts();
-            auth.taken();
-            return self.send_all(rest, base, report);
-        }
-        self.send_all(&unknown, base, report)
-    }
-
-    fn send_all(
-        &self,
-        unknown: &[&Descriptor],
-        base: Option<&str>,
-        report: &mut PushReport,
-    ) -> Result<(), RegistryError> {
         let host = self.repository.host();
         let questions = self.client.jobs.unwrap_or(QUESTIONS).max(QUESTIONS);
-        let found = parallel::each(unknown, questions, |blob, stop| {
+        let found = parallel::each(&unknown, questions, |blob, stop| {
             let held = self.upload(blob, stop).held()?;
             if held == InRegistry::Whole {
                 self.done(blob, Transfer::Existing);
@@ -294,21 +295,26 @@ impl Push<'_> {
                 let other = known.into_iter().find(|name| *name != self.repository.name);
                 other.or_else(|| base.map(str::to_owned))
             };
-            let upload = self.upload(blob, stop);
-            let outcome = upload.run(&source)?;
-            if outcome.is_some() && found[blob.digest()] == InRegistry::Damaged {
-                upload.replaced()?;
-            }
+            let outcome = self.upload(blob, stop).run(&source)?;
             Ok::<_, RegistryError>(outcome.map(|outcome| {
                 self.done(blob, outcome);
-                (outcome, blob.size())
+                (outcome, *blob)
             }))
         })?;
-        for (outcome, size) in done {
+        // All at once, so that they cost one way there and back: a registry may have kept what it had.
+        let sent: Vec<&Descriptor> = done
+            .iter()
+            .filter(|(outcome, _)| *outcome == Transfer::Transferred)
+            .map(|(_, blob)| *blob)
+            .collect();
+        parallel::each(&sent, questions, |blob, stop| {
+            self.upload(blob, stop).settled()
+        })?;
+        for (outcome, blob) in done {
             match outcome {
                 Transfer::Transferred => {
                     report.uploaded += 1;
-                    report.uploaded_bytes += size;
+                    report.uploaded_bytes += blob.size();
                 }
                 Transfer::Mounted => report.mounted += 1,
                 Transfer::Existing => report.existing += 1,
@@ -326,6 +332,14 @@ impl Push<'_> {
         self.repository
             .put_manifest(entry, bytes.to_vec(), tag_or_digest, self.progress)
     }
+}
+
+/// Whether a manifest was refused because a blob that it names is not there (distribution-spec, "Error Codes").
+fn misses_a_blob(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Status { status: 400..=499, detail, .. } if detail.0.contains("BLOB_UNKNOWN")
+    )
 }
 
 /// The repository on the same registry that an image is built on: its layers are there already.

@@ -1,6 +1,8 @@
 //! What refers to an image (distribution-spec, "Listing Referrers" and "Pushing Manifests with Subject"):
 //! by the registry's own list, and where it keeps none, by an index under the tag `sha256-HEX`.
 
+use std::time::Instant;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use super::error::{RegistryError, tame};
 use super::http::{HttpRequest, Response};
 use super::listing::{Pages, ask, whole};
 use super::progress::TransferListener;
+use super::retry::pause;
 use super::session::{Client, Repository};
 use crate::oci::{
     Descriptor, Digest, ImageIndex, MediaType, Reference, descriptor, from_json, parse_digest,
@@ -15,7 +18,7 @@ use crate::oci::{
 };
 
 /// Another program may write the same list at the same time; the one that was overwritten is written again.
-const TRIES: usize = 5;
+const TRIES: usize = 8;
 
 impl Client {
     /// What refers to an image (signatures, lists of parts, attestations).
@@ -85,6 +88,7 @@ pub(super) fn list(
     let tag = fallback_tag(&subject);
     let what = action(&subject);
     for tries in 0..=TRIES {
+        let begin = Instant::now();
         let listed = by_the_tag(repository, &subject, progress)?;
         if listed.iter().any(|known| known.digest() == entry.digest()) {
             return Ok(());
@@ -105,6 +109,14 @@ pub(super) fn list(
         let bytes = to_canonical_json(&index).map_err(|error| bad(&what, &error))?;
         let index = descriptor(MediaType::ImageIndex, sha256(&bytes), bytes.len() as u64);
         repository.put_manifest(&index, bytes, &tag, progress)?;
+        // Who has read the list before this wrote it, and writes it now, takes this entry out again. That is seen
+        // only after as long as the other one may need; by chance not the same, or two would go on so.
+        let agent = repository.agent();
+        let settling = begin
+            .elapsed()
+            .mul_f32(2.0)
+            .max(agent.retry.wait(1, None) / 2);
+        pause(agent.at_most(settling), None);
     }
     Err(RegistryError::Manifest {
         what,

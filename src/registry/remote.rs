@@ -2,6 +2,7 @@
 //! downloads, where it stays only if the copy is broken off, and on one registry it is mounted, so that no
 //! byte moves.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,7 +14,7 @@ use super::listing::whole_config;
 use super::manifest::{Document, by_digest, fetch};
 use super::platform::check_platform;
 use super::platforms::{Platforms, reduced};
-use super::progress::{Event, TransferListener};
+use super::progress::{Direction, Event, TransferListener};
 use super::push::PushReport;
 use super::referrers::of_subject;
 use super::session::{Client, Repository};
@@ -38,6 +39,9 @@ pub struct CopyOptions<'a> {
 /// More manifests that refer to an image, or to what refers to it, are not copied.
 const MAX_REFERRERS: usize = 1000;
 
+/// How many bytes of a blob come before it is told.
+const TELL: u64 = 256 * 1024;
+
 impl Client {
     /// Copies an image to another place of this or another registry. `to` is the client that knows the
     /// other one's login. Gives what was sent, and how many manifests that refer to it.
@@ -49,12 +53,13 @@ impl Client {
         options: CopyOptions<'_>,
         progress: &dyn TransferListener,
     ) -> Result<(PushReport, usize), RegistryError> {
-        self.first_of(source, progress, &mut |place| {
+        let found = self.first_of(source, progress, &mut |place| {
             let remote = Remote::new(place.repository()?, options.store, progress);
             let name = source.as_given();
             let (top, bytes) = remote.top(name, source.tag_or_digest())?;
             let entry = match options.platforms {
                 Platforms::One(_) => {
+                    check_is_image(&bytes, &top, name)?;
                     let resolved = self.descend(name, top, bytes, &mut |entry| {
                         remote.manifest(entry.digest())
                     })?;
@@ -67,13 +72,19 @@ impl Client {
                 }
                 several => remote.some_of(name, top, bytes, several)?,
             };
-            let report = to.push(&entry, &remote, target, progress)?;
-            let mut count = 0;
-            if options.referrers {
-                count = to.push_referrers(&entry, &remote, target, progress)?;
+            // What the target refuses is not asked of another source, which may have another image.
+            match to.push(&entry, &remote, target, progress) {
+                Err(error) if remote.has_said(&error) => Err(error),
+                outcome => Ok((remote, entry, outcome)),
             }
-            Ok((report, count))
-        })
+        });
+        let (remote, entry, outcome) = found?;
+        let report = outcome?;
+        let mut count = 0;
+        if options.referrers {
+            count = to.push_referrers(&entry, &remote, target, progress)?;
+        }
+        Ok((report, count))
     }
 
     /// Sends what refers to an image, to the images of an index, and to what refers to them.
@@ -114,6 +125,19 @@ impl Client {
     }
 }
 
+/// Only an image or an index has a platform that could be chosen.
+fn check_is_image(bytes: &[u8], top: &Descriptor, name: &str) -> Result<(), RegistryError> {
+    let claimed = top.media_type().to_string();
+    Document::parse_any(bytes, Some(&claimed), name)?;
+    match Document::parse(bytes, Some(&claimed), name) {
+        Err(RegistryError::Manifest { what, problem }) => Err(RegistryError::Manifest {
+            what,
+            problem: format!("{problem}; `copy --all` copies it as it is"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The blobs of a repository of a registry.
 pub(super) struct Remote<'c> {
     pub(super) repository: Repository<'c>,
@@ -124,6 +148,8 @@ pub(super) struct Remote<'c> {
     sizes: Mutex<HashMap<Digest, Descriptor>>,
     /// What was fetched for this copy.
     fetched: Mutex<HashSet<Digest>>,
+    /// What went wrong here while another registry was written to.
+    errors: Mutex<Vec<String>>,
 }
 
 impl<'c> Remote<'c> {
@@ -139,6 +165,7 @@ impl<'c> Remote<'c> {
             manifests: Mutex::default(),
             sizes: Mutex::default(),
             fetched: Mutex::default(),
+            errors: Mutex::default(),
         }
     }
 
@@ -222,6 +249,12 @@ impl<'c> Remote<'c> {
         let whole = |error| (error, false);
         let mut from =
             open(&self.repository, blob, into.received(), self.progress).map_err(whole)?;
+        self.progress.event(&Event::Start {
+            digest: blob.digest(),
+            size: blob.size(),
+            direction: Direction::In,
+        });
+        let mut told = into.received();
         let mut buffer = vec![0; 128 * 1024];
         loop {
             let count = from
@@ -236,6 +269,14 @@ impl<'c> Remote<'c> {
                     source,
                 })
             })?;
+            let received = into.received();
+            if received - told >= TELL || received == blob.size() {
+                told = received;
+                self.progress.event(&Event::Advance {
+                    digest: blob.digest(),
+                    bytes: received,
+                });
+            }
         }
         into.whole(blob.digest()).map_err(|error| {
             let error = BlobError::from(error).into_error(&what, &doing(), blob.digest());
@@ -272,6 +313,21 @@ impl<'c> Remote<'c> {
             .insert(entry.digest().clone(), bytes);
     }
 
+    /// An error of this registry, for a push to another one.
+    fn other(&self, error: RegistryError) -> BlobError {
+        self.errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(error.to_string());
+        BlobError::Other(Box::new(error))
+    }
+
+    /// Whether an error is of this registry, and not of the one that is written to.
+    fn has_said(&self, error: &RegistryError) -> bool {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.contains(&error.to_string())
+    }
+
     pub(super) fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
         let known = self
             .manifests
@@ -293,10 +349,6 @@ impl<'c> Remote<'c> {
         self.keep(&found, bytes.clone());
         Ok(bytes)
     }
-}
-
-fn other(error: RegistryError) -> BlobError {
-    BlobError::Other(Box::new(error))
 }
 
 impl Blobs for Remote<'_> {
@@ -341,13 +393,13 @@ impl Blobs for Remote<'_> {
             match self.fetch_blob(partial, &blob) {
                 // Pieces may come from different bytes: once more, from the start.
                 Err((RegistryError::Digest { .. }, true)) if again => again = false,
-                outcome => return outcome.map_err(|(error, _)| other(error)),
+                outcome => return outcome.map_err(|(error, _)| self.other(error)),
             }
         }
     }
 
     fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError> {
-        let bytes = self.manifest(digest).map_err(other)?;
+        let bytes = self.manifest(digest).map_err(|error| self.other(error))?;
         if bytes.len() as u64 > max.min(MAX_METADATA) {
             return Err(std::io::Error::other("it is larger than a manifest may be").into());
         }
@@ -372,6 +424,10 @@ impl Blobs for Remote<'_> {
 
     fn note_upload(&self, key: &str, place: Option<&str>) {
         Blobs::note_upload(self.store, key, place);
+    }
+
+    fn claim_upload(&self, key: &str) -> Option<Box<dyn Any>> {
+        Blobs::claim_upload(self.store, key)
     }
 
     fn repositories(&self, blob: &Digest, registry: &str) -> Vec<String> {

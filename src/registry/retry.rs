@@ -65,6 +65,14 @@ impl Patience {
 }
 
 impl Retry {
+    /// The same with at most so many tries.
+    pub(crate) fn at_most(self, attempts: u32) -> Self {
+        Self {
+            attempts: self.attempts.min(attempts),
+            ..self
+        }
+    }
+
     /// The wait after the `failed`-th try (from 1), at least what the server asked for.
     pub(crate) fn wait(&self, failed: u32, retry_after: Option<Duration>) -> Duration {
         let backoff = self

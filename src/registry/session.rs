@@ -296,6 +296,7 @@ impl Client {
                     let host = Host::new(name, base, insecure);
                     if response.status() == 401 && same_origin(&response.url, &host.base) {
                         host.auth.learn(agent, name, &host.base, &response)?;
+                        host.auth.note_root();
                     }
                     return Ok(host);
                 }
@@ -392,6 +393,8 @@ pub(super) struct Call<'a> {
     pub scopes: &'a [String],
     /// False for what is not simply repeated, such as the upload of a blob.
     pub repeat: bool,
+    /// False: not when the connection was lost under way.
+    pub after_loss: bool,
     pub progress: &'a dyn TransferListener,
     pub sent: &'a dyn Fn(u64),
     /// Waits end when another transfer has failed.
@@ -409,6 +412,7 @@ impl<'a> Call<'a> {
             action,
             scopes,
             repeat: true,
+            after_loss: true,
             progress,
             sent: &|_| {},
             stop: None,
@@ -487,9 +491,10 @@ impl<'c> Repository<'c> {
         }
     }
 
-    /// Whether one request has to show what the login is worth, before several send it at the same time.
-    pub(super) fn login_is_unclear(&self, call: &Call<'_>) -> Result<bool, RegistryError> {
-        self.host.auth.is_unclear(&self.purpose(call))
+    /// Whether the registry has told the login that it may not make requests of this kind.
+    pub(super) fn is_forbidden(&self, request: &HttpRequest, call: &Call<'_>) -> bool {
+        let auth = &self.host.auth;
+        auth.is_forbidden(&self.purpose(call), &request.method)
     }
 
     /// Sends a request with the login it needs. Returns whatever status comes in the end.
@@ -508,12 +513,19 @@ impl<'c> Repository<'c> {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         let mut tries = Tries::new(&self.agent().retry);
         let (mut renewed, mut sent_on, mut hurried) = (false, false, false);
+        // Held over all tries of this request.
+        let mut turn = None;
         loop {
             let authorization = if home {
                 auth.authorization(&purpose)?
             } else {
                 None
             };
+            if turn.is_none()
+                && let Some(sent) = &authorization
+            {
+                turn = auth.turn(&purpose, &request.method, sent, call.stop)?;
+            }
             let value = authorization.as_ref().map(|found| &found.value);
             let mut outcome = self.agent().http.send(request, value, &watch)?;
             if let Ok(response) = &mut outcome {
@@ -521,6 +533,12 @@ impl<'c> Repository<'c> {
                 let from_home = home && same_origin(&response.url, base);
                 if from_home {
                     response.login = authorization.as_ref().and_then(|found| found.user.clone());
+                }
+                if from_home
+                    && let Some(sent) = &authorization
+                    && auth.came(&purpose, &request.method, sent, response)
+                {
+                    turn = None;
                 }
                 if response.status() == 401 && from_home && !renewed {
                     renewed = true;
@@ -544,12 +562,21 @@ impl<'c> Repository<'c> {
                     hurried = true;
                     continue;
                 }
-                if let Some(wait) = self.agent().again(&mut tries, &outcome, call.progress)? {
+                let lost = outcome.as_ref().is_err_and(Failure::dropped);
+                if (call.after_loss || !lost)
+                    && let Some(wait) = self.agent().again(&mut tries, &outcome, call.progress)?
+                {
                     pause(wait, call.stop);
                     if !call.stop.is_some_and(Stop::is_set) {
                         continue;
                     }
                 }
+            }
+            if let (Some(_), Some(sent), Err(failure)) = (&turn, &authorization, &outcome)
+                && call.repeat
+                && call.after_loss
+            {
+                auth.lost(&purpose, sent, &self.lost(failure.clone()));
             }
             return Ok(outcome);
         }
@@ -586,7 +613,8 @@ impl<'c> Repository<'c> {
         thing: Option<&str>,
     ) -> RegistryError {
         let status = response.status();
-        let detail = detail(&mut response);
+        let told = response.told.take();
+        let detail = told.unwrap_or_else(|| detail(&mut response));
         let host = if same_origin(&response.url, &self.host.base) {
             self.host.name.clone()
         } else {

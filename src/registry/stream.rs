@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::error::RegistryError;
 use super::http::{HttpRequest, Response};
 use super::progress::{Event, TransferListener};
-use super::pull::{A_PART, no_rest, range_start};
+use super::pull::{A_PART, no_answer, no_rest, range_start};
 use super::retry::{Tries, pause};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, Reference, parse_digest};
@@ -103,19 +103,30 @@ impl Stream<'_> {
         if self.received > 0 {
             self.pieced = true;
         }
-        if self.received > 0 && !self.no_range {
+        let ranged = self.received > 0 && !self.no_range;
+        if ranged {
             let last = self.blob.size().saturating_sub(1);
             request = request.header("range", format!("bytes={}-{last}", self.received));
         }
         let scopes = [scope(&self.repository.name, "pull")];
         let action = format!("the download of {digest}");
-        let call = Call::new(&action, &scopes, self.progress);
-        let response = self.repository.must(&request, &call)?;
+        let call = Call {
+            after_loss: !ranged,
+            ..Call::new(&action, &scopes, self.progress)
+        };
+        let response = match self.repository.call(&request, &call)? {
+            Ok(response) => response,
+            Err(failure) if ranged && failure.dropped() => {
+                self.no_range = true;
+                return Ok(Err(no_answer(&failure)));
+            }
+            Err(failure) => return Err(self.repository.lost(failure)),
+        };
         let skip = match response.status() {
             200 => self.received,
             206 if range_start(&response) == Some(self.received) => 0,
             // What refuses a range (a CDN, say) may well give the whole.
-            _ if self.received > 0 && !self.no_range => {
+            _ if ranged => {
                 self.no_range = true;
                 return Ok(Err(no_rest(&response, self.received)));
             }

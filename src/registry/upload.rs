@@ -28,6 +28,11 @@ const CAREFUL_CHUNK: u64 = 1024 * 1024;
 /// Uploads of smaller blobs are not worth being remembered.
 const KEPT: u64 = 1024 * 1024;
 
+/// A body without a length is read up to here, to see whether it is all of a blob.
+const SHORT: u64 = 64 * 1024;
+/// How often a registry is asked until it shows what was sent to it just now.
+pub(super) const SETTLING: u32 = 5;
+
 /// A blob to be sent.
 pub(super) struct Upload<'a> {
     pub repository: &'a Repository<'a>,
@@ -35,6 +40,8 @@ pub(super) struct Upload<'a> {
     pub progress: &'a dyn TransferListener,
     pub stop: &'a Stop,
     pub blobs: &'a dyn Blobs,
+    /// How far it comes is kept: no other process is about to send the same.
+    pub keeps: Cell<bool>,
 }
 
 /// What a registry has of a blob.
@@ -44,6 +51,15 @@ pub(super) enum InRegistry {
     Nothing,
     /// Under the blob's digest, but of another length.
     Damaged,
+}
+
+/// What an answer tells of the size of a blob.
+enum Told {
+    Size(u64),
+    /// There is one, of whatever size.
+    Something,
+    /// There is none to be had.
+    Nothing,
 }
 
 /// An upload that the registry has opened.
@@ -90,8 +106,7 @@ enum Refused<'r> {
 }
 
 impl<'a> Upload<'a> {
-    /// Whether the registry has the blob.
-    pub(super) fn exists(&self) -> Result<bool, RegistryError> {
+    fn exists(&self) -> Result<bool, RegistryError> {
         Ok(self.held()? == InRegistry::Whole)
     }
 
@@ -100,47 +115,96 @@ impl<'a> Upload<'a> {
         let url = self
             .repository
             .url(&format!("blobs/{}", self.blob.digest()))?;
-        let response = self.answer(&HttpRequest::new(Method::HEAD, url.clone()))?;
+        let request = HttpRequest::new(Method::HEAD, url.clone());
+        let response = match self.answer(&request) {
+            // Whoever may only write is told so once.
+            Err(RegistryError::Unauthorized(_)) if self.is_forbidden(&request) => {
+                return Ok(InRegistry::Nothing);
+            }
+            response => response?,
+        };
         if response.status() != 200 {
             // Whatever else it is, the upload says it with words.
             return Ok(InRegistry::Nothing);
         }
         // Some gateways answer a HEAD with a length of their own; a full disk leaves empty files.
         let size = self.blob.size();
-        Ok(match response.content_length() {
-            None => InRegistry::Whole,
-            Some(length) if length == size => InRegistry::Whole,
-            Some(length) => match self.size_by_get(url)? {
-                Some(found) if found == size => InRegistry::Whole,
-                Some(_) => InRegistry::Damaged,
-                None if length == 0 => InRegistry::Whole,
-                None => InRegistry::Nothing,
-            },
+        if response.content_length() == Some(size) {
+            return Ok(InRegistry::Whole);
+        }
+        Ok(match self.size_by_get(url)? {
+            Told::Size(found) if found == size => InRegistry::Whole,
+            Told::Size(_) => InRegistry::Damaged,
+            Told::Something => InRegistry::Whole,
+            Told::Nothing => InRegistry::Nothing,
         })
     }
 
-    /// What a request for the first byte tells of the size; `None` where it tells nothing.
-    fn size_by_get(&self, url: Url) -> Result<Option<u64>, RegistryError> {
+    /// What a request for the first byte tells of the size.
+    fn size_by_get(&self, url: Url) -> Result<Told, RegistryError> {
         let request = HttpRequest::get(url).header("range", "bytes=0-0".to_owned());
-        let response = self.answer(&request)?;
+        let mut response = match self.answer(&request) {
+            Err(RegistryError::Unauthorized(_)) if self.is_forbidden(&request) => {
+                return Ok(Told::Nothing);
+            }
+            response => response?,
+        };
         let total = response.header("content-range").and_then(range::total);
-        Ok(match response.status() {
+        let size = match response.status() {
             200 => response.content_length(),
             206 => total,
-            416 => total.or(Some(0)),
-            _ => None,
+            416 => return Ok(Told::Size(total.unwrap_or(0))),
+            _ => return Ok(Told::Nothing),
+        };
+        if let Some(size) = size {
+            return Ok(Told::Size(size));
+        }
+        if response.status() == 206 {
+            return Ok(Told::Something);
+        }
+        // Without a length, only the body itself shows that it is empty or too short.
+        let read = response
+            .bytes(SHORT, self.progress)
+            .map_err(|failure| self.repository.lost(failure))?;
+        Ok(match read {
+            Some(bytes) => Told::Size(bytes.len() as u64),
+            None if self.blob.size() <= SHORT => Told::Size(u64::MAX),
+            None => Told::Something,
         })
     }
 
-    /// After the upload of a blob of which the registry had something else: whether it has taken it.
-    pub(super) fn replaced(&self) -> Result<(), RegistryError> {
-        if self.held()? == InRegistry::Damaged {
-            return Err(RegistryError::Damaged {
-                host: self.repository.host().to_owned(),
-                digest: self.blob.digest().to_string(),
-            });
+    /// Whether the registry has told this login that it may not make such requests.
+    fn is_forbidden(&self, request: &HttpRequest) -> bool {
+        let scopes = [scope(&self.repository.name, "pull,push")];
+        let call = Call::new("", &scopes, self.progress);
+        self.repository.is_forbidden(request, &call)
+    }
+
+    /// After the upload: whether the registry has what was sent. One that keeps a blob once for all its
+    /// repositories may keep a damaged one; one that forgets its answers late shows what was there before.
+    pub(super) fn settled(&self) -> Result<Option<()>, RegistryError> {
+        let agent = &self.repository.client.agent;
+        let mut tries = Tries::new(&agent.retry.at_most(SETTLING));
+        let what = self.what();
+        loop {
+            if self.held()? != InRegistry::Damaged {
+                return Ok(Some(()));
+            }
+            let told = (
+                what.as_str(),
+                "it still has a blob of another length there",
+                None,
+            );
+            if !agent.try_again(&mut tries, told, self.progress, self.stop)? {
+                return Err(RegistryError::Damaged {
+                    host: self.repository.host().to_owned(),
+                    digest: self.blob.digest().to_string(),
+                });
+            }
+            if self.stop.is_set() {
+                return Ok(None);
+            }
         }
-        Ok(())
     }
 
     /// Sends a blob that the registry does not have. `None` when it stopped because another transfer has
@@ -150,6 +214,10 @@ impl<'a> Upload<'a> {
         source: &dyn Fn() -> Option<String>,
     ) -> Result<Option<Transfer>, RegistryError> {
         let size = self.blob.size();
+        let claim = (size >= KEPT)
+            .then(|| self.blobs.claim_upload(&self.key()))
+            .flatten();
+        self.keeps.set(claim.is_some());
         let mut place = self.kept()?;
         if place.is_none() {
             match self.begin(source().as_deref())? {
@@ -233,6 +301,7 @@ impl<'a> Upload<'a> {
                         self.forget();
                     }
                     let what = self.what();
+                    let asked = asked.map(|wait| (self.repository.host(), wait));
                     let told = (what.as_str(), reason.as_str(), asked);
                     if !client
                         .agent
@@ -263,10 +332,16 @@ impl<'a> Upload<'a> {
         if length == self.blob.size() {
             return Ok(file);
         }
-        Err(RegistryError::Truncated {
-            what: format!("{digest} in the store"),
-            received: length,
-            expected: self.blob.size(),
+        // It says so with more words, and sets the blob aside.
+        self.blobs
+            .verify(self.blob)
+            .map_err(|error| error.into_error(&self.what(), &doing, digest))?;
+        Err(RegistryError::Local {
+            doing,
+            source: std::io::Error::other(format!(
+                "it has {length} bytes instead of {}",
+                self.blob.size()
+            )),
         })
     }
 
@@ -285,7 +360,7 @@ impl<'a> Upload<'a> {
 
     /// The upload that an earlier process has begun and the registry still knows.
     fn kept(&self) -> Result<Option<OpenUpload>, RegistryError> {
-        if self.blob.size() < KEPT {
+        if !self.keeps.get() {
             return Ok(None);
         }
         let kept = self.blobs.upload_place(&self.key());
@@ -300,13 +375,13 @@ impl<'a> Upload<'a> {
     }
 
     fn remember(&self, url: &Url) {
-        if self.blob.size() >= KEPT && self.repository.own(url.as_str()).is_some() {
+        if self.keeps.get() && self.repository.own(url.as_str()).is_some() {
             self.blobs.note_upload(&self.key(), Some(url.as_str()));
         }
     }
 
     fn forget(&self) {
-        if self.blob.size() >= KEPT {
+        if self.keeps.get() {
             self.blobs.note_upload(&self.key(), None);
         }
     }

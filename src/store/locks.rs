@@ -12,7 +12,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Store, StoreError};
@@ -34,6 +34,20 @@ impl Lock {
     }
 }
 
+/// What one process at a time does, until it drops this.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The lock is still held: whoever has opened the file meanwhile sees that it is gone.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Shared,
@@ -41,6 +55,16 @@ pub(super) enum Mode {
 }
 
 impl Store {
+    /// A claim to some work of a kind (`cache/KIND/`), unless another process has it.
+    pub fn claim(&self, kind: &str, key: &str) -> Result<Option<Claim>, StoreError> {
+        let name = crate::oci::sha256(key.as_bytes());
+        let path = self
+            .cache_dir(kind)?
+            .join(format!("{}.lock", name.digest()));
+        let held = attempt(&path, Mode::Exclusive).map_err(|e| StoreError::io("lock", &path, e))?;
+        Ok(held.map(|lock| Claim { path, _lock: lock }))
+    }
+
     /// Held by a process that builds, pulls, pushes or runs: nothing is pruned meanwhile.
     pub fn lock_shared(&self) -> Result<Lock, StoreError> {
         acquire(
