@@ -29,6 +29,26 @@ pub(super) struct AnyName {
 }
 
 impl AnyName {
+    fn new(manager: &'static str, table: &'static str, name: Option<&str>, url: &str) -> Self {
+        Self {
+            manager,
+            table,
+            name: name
+                .filter(|name| !name.is_empty())
+                .map_or_else(|| host(url), str::to_owned),
+            address: address(url),
+            or: match manager {
+                "pdm" => "include_packages in it names the packages",
+                "poetry" => {
+                    "priority = \"explicit\" in it, and `source` at each package that is from there"
+                }
+                _ => {
+                    "explicit = true in it, and [tool.uv.sources] names the packages that are from there"
+                }
+            },
+        }
+    }
+
     /// As a value of `UV_INDEX`.
     pub(super) fn option(&self) -> String {
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -129,24 +149,27 @@ fn add(
     name: Option<&str>,
     url: &str,
 ) {
-    if installer.asks(url) {
-        return;
+    if !installer.asks(url) {
+        found.push(AnyName::new(manager, table, name, url));
     }
-    found.push(AnyName {
-        manager,
-        table,
-        name: name
-            .filter(|name| !name.is_empty())
-            .map_or_else(|| host(url), str::to_owned),
-        address: address(url),
-        or: match manager {
-            "pdm" => "include_packages in it names the packages",
-            "poetry" => {
-                "priority = \"explicit\" in it, and `source` at each package that is from there"
-            }
-            _ => "explicit = true in it, and [tool.uv.sources] names the packages that are from there",
-        },
-    });
+}
+
+/// The patterns of names of PDM's sources that the installer does not ask first, with these sources.
+pub(super) fn of_patterns(document: &Table, installer: Installer<'_>) -> Vec<(String, AnyName)> {
+    let mut found = Vec::new();
+    let sources = at(document, &["tool", "pdm", "source"]).and_then(Value::as_array);
+    for source in sources.into_iter().flatten() {
+        let text = |key: &str| source.get(key).and_then(Value::as_str);
+        let url = text("url").unwrap_or_default();
+        let names = source.get("include_packages").and_then(Value::as_array);
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        if installer.asks(url) {
+            continue;
+        }
+        let one = AnyName::new("pdm", "[[tool.pdm.source]]", text("name"), url);
+        found.extend(names.map(|name| (name.to_owned(), one.clone())));
+    }
+    found
 }
 
 /// Name and address of each index in uv's settings that is asked for every name.

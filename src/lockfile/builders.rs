@@ -102,6 +102,7 @@ pub struct Builders {
 struct Names {
     /// Each name that the project binds, or pattern of names, with the table that says so.
     bound: BTreeMap<String, &'static str>,
+    patterns: Vec<(String, AnyName)>,
     /// uv knows where the names of its own table come from when it builds a project.
     of_uv: BTreeSet<String>,
     any: Option<AnyName>,
@@ -121,6 +122,7 @@ impl Builders {
         let bindings = Bindings::of(&table("pyproject.toml"), &table(pipenv::PIPFILE));
         let mut names = Names {
             bound: BTreeMap::new(),
+            patterns: any_name::of_patterns(&table("pyproject.toml"), installer),
             of_uv: BTreeSet::new(),
             any: any_name::of_directory(files, directory, installer)
                 .into_iter()
@@ -129,8 +131,9 @@ impl Builders {
                     !(one.manager == "poetry" && is_last(&table("pyproject.toml"), &one.name))
                 }),
         };
+        names.patterns.retain(|(pattern, _)| pattern != "*");
         for (name, binding) in bindings.all() {
-            if name == "*" {
+            if binding.manager == "pdm" {
                 continue;
             }
             if binding.manager == "uv" && !installer.is_pip {
@@ -196,21 +199,27 @@ impl Builders {
             if is_placed || is_project && names.of_uv.contains(&name) {
                 continue;
             }
-            let mut bound = names.bound.iter();
-            let bound = bound
-                .find(|(pattern, _)| **pattern == name || any_name::is_pattern(pattern, &name));
-            let from = match (bound, &names.any) {
-                (Some((_, table)), _) => format!("{table} says where that comes from"),
-                (None, Some(any)) if !PUBLIC.contains(&name.as_str()) => {
-                    format!("that may come from {} `{}`", any.table, any.name)
-                }
+            let of_pattern = names.patterns.iter().find(|(pattern, _)| {
+                normalize(pattern) == name || any_name::is_pattern(pattern, &name)
+            });
+            let (from, index) = match (names.bound.get(&name), of_pattern, &names.any) {
+                (Some(table), ..) => (format!("{table} says where that comes from"), None),
+                (None, Some((_, one)), _) => (
+                    format!("{} `{}` says that it is from there", one.table, one.name),
+                    Some(one),
+                ),
+                (None, None, Some(any)) if !PUBLIC.contains(&name.as_str()) => (
+                    format!("that may come from {} `{}`", any.table, any.name),
+                    Some(any),
+                ),
                 _ => continue,
             };
             return Err(LockfileError::Builder {
                 package: package.to_owned(),
                 requirement: text.escape_default().to_string(),
                 from,
-                index: names.any.as_ref().map(AnyName::option),
+                index: index.map(AnyName::option),
+                is_project,
             });
         }
         Ok(())

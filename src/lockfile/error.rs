@@ -69,6 +69,7 @@ pub enum LockfileError {
         from: String,
         /// The index, as a value of `UV_INDEX`.
         index: Option<String>,
+        is_project: bool,
     },
     #[error(
         "the setting `{key}` is `{value}`, and it cannot be honoured: the packages are from {from}"
@@ -129,17 +130,26 @@ impl Explain for LockfileError {
                 .remedy(format!(
                     "list the packages in [project] dependencies of pyproject.toml, run `{mend}` and commit what it writes"
                 )),
-            Self::Builder { index, package, .. } => {
-                let advice = advice.cause(
+            Self::Builder {
+                index,
+                package,
+                requirement,
+                is_project,
+                ..
+            } => {
+                let mut advice = advice.cause(
                     "a stranger's package of the same name would run its code in the build",
                 );
-                let advice = match index {
-                    Some(index) => advice.remedy(format!(
+                if let Some(index) = index {
+                    advice = advice.remedy(format!(
                         "give the build this index: `--build-env UV_INDEX={index}`; it is asked first for every name"
-                    )),
-                    None => advice,
-                };
-                advice.remedy(format!("or publish a wheel of {package}, and lock again"))
+                    ));
+                }
+                advice.remedy(if *is_project {
+                    format!("build {package} without {requirement}: [build-system] requires names it")
+                } else {
+                    format!("publish a wheel of {package}, and lock again")
+                })
             }
             Self::Choice { .. } => advice.remedy(
                 "write a lock with the manager of the project (`uv lock`, `poetry lock`, `pdm lock`, `pipenv lock`), or list these packages where the others are, and remove the setting",

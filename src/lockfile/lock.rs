@@ -253,7 +253,28 @@ impl Lock {
         match &self.document {
             Document::Uv(document) => {
                 let mut read = BTreeSet::new();
-                for member in document.members() {
+                let members = document.members();
+                let is_alone = members.len() == 1;
+                // Settings in `uv.toml` replace those in `pyproject.toml`.
+                let is_said = !files::join(&self.directory, "uv.toml")
+                    .is_some_and(|path| files.is_file(&path));
+                if is_said
+                    && let Some(problem) = fit::problem_of_root(&self.project, document, is_alone)
+                {
+                    return Err(stale(project_file, &problem));
+                }
+                for (place, metadata) in document.libraries() {
+                    let path = files::join(&self.directory, &place)
+                        .and_then(|place| files::join(&place, "pyproject.toml"))
+                        .unwrap_or_default();
+                    let text = files.text(&path).unwrap_or_default();
+                    let table = toml::from_str::<Table>(&text).unwrap_or_default();
+                    let pythons = document.requires_python.as_deref();
+                    if let Some(problem) = fit::problem_of_library(&table, metadata, pythons) {
+                        return Err(stale(&path, &problem));
+                    }
+                }
+                for member in members {
                     let path = files::join(&self.directory, &member)
                         .and_then(|place| files::join(&place, "pyproject.toml"))
                         .unwrap_or_default();
@@ -263,7 +284,12 @@ impl Lock {
                     let table = toml::from_str::<Table>(&text)
                         .map_err(|error| stale(&path, error.message()))?;
                     if let Some(metadata) = document.metadata(&member)
-                        && let Some(problem) = fit::problem(&table, metadata, &self.project)
+                        && let Some(problem) = fit::problem(
+                            &table,
+                            metadata,
+                            &self.project,
+                            document.requires_python.as_deref(),
+                        )
                     {
                         return Err(stale(&path, &problem));
                     }
