@@ -98,12 +98,11 @@ proptest::proptest! {
 #[test]
 fn a_lock_for_other_platforms_alone() {
     let select = |targets: &[&str]| {
-        let targets: String = targets
-            .iter()
-            .map(|one| {
-                format!("[[metadata.targets]]\nrequires_python = '>=3.11'\nplatform = '{one}'\n")
-            })
-            .collect();
+        let one = |name: &&str| {
+            format!("[[metadata.targets]]\nrequires_python = '>=3.11'\nplatform = '{name}'\n")
+        };
+        let targets: Vec<String> = targets.iter().map(one).collect();
+        let targets = targets.join("");
         let text = format!("[metadata]\nlock_version = '4.5.1'\ngroups = ['default']\n{targets}");
         let target = Target::of("3.11.2", "glibc 2.36");
         let document = Document::parse(&text).unwrap();
