@@ -12,11 +12,14 @@ use crate::app::declared::{self, binding::Bindings};
 use crate::app::files::{self, Files};
 use crate::app::listed::{Listed, Open};
 use crate::app::package::is_package;
+use crate::app::pip_variables;
 use crate::app::project::{Project, Source};
 use crate::app::requirement::{self as lines, Line, LineKind, is_archive, normalize};
 use crate::app::settings::Settings;
 
+use super::any_name::{self, Installer};
 use super::bound_to::{BoundNames, BoundTo};
+use super::builders::Builders;
 use super::error::LockfileError;
 use super::fit::at;
 use super::marker::{self, Chosen};
@@ -37,12 +40,20 @@ pub struct Bound {
     settled: BTreeSet<String>,
     open: Open,
     files: Vec<String>,
+    builders: Builders,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked {
     /// A line for an installer, as written.
     Line(String),
+    /// A line of a bound name, for environments in which none of these markers holds: there, its places do not
+    /// count.
+    Else {
+        name: String,
+        text: String,
+        markers: Vec<String>,
+    },
     Index(FromIndex),
 }
 
@@ -90,88 +101,67 @@ impl FromIndex {
     }
 }
 
-/// Refuses an index of PDM or Poetry that is asked for all names: uv does not know it, and only a lock says which
+/// Refuses an index that is asked for all names where the installer does not know it: only a lock says which
 /// packages come from there. (Of `[tool.poetry.dependencies]`, `declared` says the same.)
 fn no_source_of_any_name(
     files: &dyn Files,
     project: &Project,
-    environment: &BTreeMap<String, String>,
+    installer: Installer<'_>,
 ) -> Result<(), LockfileError> {
-    let file = match &project.source {
-        Source::Static { file, .. } if !project.requirements.lines.is_empty() => file,
-        Source::Dynamic { file } => file,
+    let home = project.home();
+    let mut places: Vec<&str> = match &project.source {
+        Source::Static { file, .. } if !project.requirements.lines.is_empty() => {
+            vec![files::parent(file)]
+        }
+        Source::Dynamic { file } => vec![files::parent(file)],
+        // Groups of `pyproject.toml`, and lists beside it.
+        Source::Requirements(lists) => lists.iter().map(|file| files::parent(file)).collect(),
         _ => return Ok(()),
     };
-    let of_build = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"]
-        .iter()
-        .filter_map(|name| environment.get(*name))
-        .find(|value| !value.is_empty())
-        .map(|value| address(value));
-    let text = files.text(file).unwrap_or_default();
-    let document: Table = toml::from_str(&text).unwrap_or_default();
-    let tables = [
-        (
-            "pdm",
-            "[[tool.pdm.source]]",
-            "include_packages in it names the packages",
-        ),
-        (
-            "poetry",
-            "[[tool.poetry.source]]",
-            "priority = \"explicit\" in it, and `source` at each package that is from there",
-        ),
-    ];
-    for (tool, table, or) in tables {
-        let sources = at(&document, &["tool", tool, "source"]).and_then(Value::as_array);
-        for source in sources.into_iter().flatten() {
-            let text = |key: &str| source.get(key).and_then(Value::as_str);
-            let url = text("url").unwrap_or_default();
-            let is_usual = url.is_empty()
-                || Index::at(None, url).url.is_none()
-                || of_build
-                    .as_ref()
-                    .is_some_and(|usual| *usual == address(url));
-            let names_its_packages = match tool {
-                "pdm" => source.get("include_packages").is_some(),
-                _ => text("priority") == Some("explicit"),
-            };
-            if is_usual || names_its_packages {
-                continue;
-            }
-            let manager = Manager::named(tool);
+    // uv reads them for lists of any name; the other managers do not know these lists.
+    let is_list = match &project.source {
+        Source::Requirements(lists) => !lists.iter().any(|file| file.ends_with("pyproject.toml")),
+        _ => false,
+    };
+    if is_list {
+        places.push(&home);
+    }
+    places.sort_unstable();
+    places.dedup();
+    for directory in places {
+        let mut found = any_name::of_directory(files, directory, installer).into_iter();
+        // Who chose pip for a list has chosen its rules.
+        let one = found.find(|one| !is_list || one.manager == "uv" && !installer.is_pip);
+        if let Some(one) = one {
+            let manager = Manager::named(one.manager);
             return Err(LockfileError::Source {
-                name: text("name")
-                    .filter(|name| !name.is_empty())
-                    .map_or_else(|| host(url), str::to_owned),
-                table,
+                name: one.name,
+                table: one.table,
                 file: manager.file(),
                 mend: manager.mend().to_owned(),
-                or,
+                or: one.or,
             });
         }
     }
     Ok(())
 }
 
-/// The address of an index, without its name and its login.
-fn address(index: &str) -> String {
-    let index = match index.split_once('=') {
-        Some((name, url)) if !name.contains(':') => url,
-        _ => index,
-    };
-    let index = index.trim().trim_end_matches('/');
-    let Some((scheme, rest)) = index.split_once("://") else {
-        return index.to_owned();
-    };
-    let (_, path) = rest.split_once('/').unwrap_or_default();
-    format!("{scheme}://{}/{path}", host(index))
+/// The extras of both, as in `[a,b]`.
+fn joined(one: &str, other: &str) -> String {
+    let extras = [one, other].map(|text| text.trim_matches(['[', ']']));
+    let all: BTreeSet<&str> = extras.iter().flat_map(|text| text.split(',')).collect();
+    let all: Vec<&str> = all.into_iter().filter(|extra| !extra.is_empty()).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    format!("[{}]", all.join(","))
 }
 
-/// The host of an address, without a login.
-fn host(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default();
-    host.rsplit('@').next().unwrap_or_default().to_owned()
+/// Whether uv takes the requirements of this file for those of a project with tables of its own.
+fn is_standard(files: &dyn Files, file: &str) -> bool {
+    let text = files.text(file).unwrap_or_default();
+    file.ends_with("pyproject.toml")
+        && toml::from_str::<Table>(&text).is_ok_and(|document| document.contains_key("project"))
 }
 
 fn of_marker(marker: Option<&str>) -> String {
@@ -191,9 +181,19 @@ impl Bound {
             // Detection refuses lines that cannot be installed, one by one.
             return Ok(None);
         }
-        no_source_of_any_name(files, project, environment)?;
-        let Some((name, binding)) = bindings.all().next() else {
+        let installer = Installer {
+            is_pip: project.uses_pip(),
+            environment,
+        };
+        if !pip_variables::without_index(environment) {
+            no_source_of_any_name(files, project, installer)?;
+        }
+        if project.source == Source::None {
+            // The application's own list may be below.
             return Ok(None);
+        }
+        let Some((name, binding)) = bindings.all().next() else {
+            return Self::of_libraries(files, project);
         };
         let manager = Manager::named(binding.manager);
         let refused = || LockfileError::Bound {
@@ -202,13 +202,26 @@ impl Bound {
             file: manager.file(),
             mend: manager.mend().to_owned(),
         };
-        let dynamic = matches!(project.source, Source::Dynamic { .. });
-        if dynamic && bindings.all().all(|(_, one)| one.manager == "uv") {
-            // Only its build backend knows its requirements; then uv follows its own table.
-            return Ok(None);
+        if let Source::Dynamic { file } = &project.source {
+            // Only its build backend knows its requirements; then uv follows its own table, if it reads it.
+            if bindings.all().all(|(_, one)| one.manager == "uv")
+                && installer.reads(files::parent(file))
+                && is_standard(files, file)
+            {
+                return Ok(None);
+            }
+            if binding.manager != "uv" || is_standard(files, file) {
+                return Err(refused());
+            }
+            return Err(LockfileError::Dynamic {
+                name: name.to_owned(),
+                table: binding.table,
+                file: file.clone(),
+                mend: manager.mend().to_owned(),
+            });
         }
         let of_pattern = |(name, _): &(&str, _)| name.contains(['*', '?', '[']);
-        if dynamic || bindings.all().any(|one| of_pattern(&one)) {
+        if bindings.all().any(|one| of_pattern(&one)) {
             return Err(refused());
         }
         let home = project.home();
@@ -216,13 +229,47 @@ impl Bound {
         for line in &project.requirements.lines {
             reader.line(line)?;
         }
-        let bound = reader.finish(project);
+        let mut bound = reader.finish(project);
+        let place = match project.own_directory() {
+            "" => home.as_str(),
+            own => own,
+        };
+        let there = |name: &str| files::join(place, name).is_some_and(|path| files.is_file(&path));
+        let place = if there("pyproject.toml") || there(pipenv::PIPFILE) {
+            place
+        } else {
+            ""
+        };
+        bound.builders = Builders::read(files, place, installer);
         if project.uses_pip()
             && !(bound.open.directories.is_empty() && bound.open.others.is_empty())
         {
             return Err(refused());
         }
         Ok(Some(bound))
+    }
+
+    /// The same where the projects of the tree that a list names bind a name in a manager's table that uv does not
+    /// know. (It follows its own, of each project that it builds.)
+    fn of_libraries(files: &dyn Files, project: &Project) -> Result<Option<Self>, LockfileError> {
+        let mut lines = project.requirements.lines.iter();
+        let is_project = |line: &Line| matches!(&line.kind, LineKind::Local { path: Some(path), .. } if !is_archive(path));
+        if !lines.any(is_project) {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(files, &project.home(), &project.settings)?;
+        let mut lines = project.requirements.lines.iter();
+        let read = lines.try_for_each(|line| reader.line(line));
+        let mut tables = reader.read.iter().filter_map(|path| reader.table(path));
+        let binds = |table: Table| {
+            let bindings = Bindings::of(&table, &Table::new());
+            bindings.all().any(|(_, one)| one.manager != "uv")
+        };
+        if !tables.any(binds) {
+            return Ok(None);
+        }
+        read?;
+        Ok(Some(reader.finish(project)))
     }
 
     /// The facts that are known before the Python.
@@ -232,7 +279,7 @@ impl Bound {
             .asked
             .iter()
             .map(|asked| match asked {
-                Asked::Line(text) => text.clone(),
+                Asked::Line(text) | Asked::Else { text, .. } => text.clone(),
                 Asked::Index(one) => one.text(),
             })
             .collect();
@@ -257,31 +304,47 @@ impl Bound {
     pub fn select(&self, target: &Target) -> Result<(Listed, Vec<FromIndex>), LockfileError> {
         let mut listed = self.listed();
         let mut chosen: Vec<FromIndex> = Vec::new();
+        let holds = |marker: &str| {
+            marker::holds(marker, target, &Chosen::default()).map_err(|problem| {
+                LockfileError::Unusable {
+                    file: self.file.clone(),
+                    problem,
+                }
+            })
+        };
         for asked in &self.asked {
             let one = match asked {
                 Asked::Line(text) => {
                     listed.lines.push(text.clone());
                     continue;
                 }
-                Asked::Index(one) => one,
-            };
-            if let Some(marker) = &one.marker {
-                let holds = marker::holds(marker, target, &Chosen::default());
-                let holds = holds.map_err(|problem| LockfileError::Unusable {
-                    file: self.file.clone(),
-                    problem,
-                })?;
-                if !holds {
+                Asked::Else {
+                    name,
+                    text,
+                    markers,
+                } => {
+                    let mut placed = false;
+                    for marker in markers {
+                        placed = placed || holds(marker)?;
+                    }
+                    if !placed {
+                        listed.lines.push(text.clone());
+                        listed.settled.retain(|settled| settled != name);
+                    }
                     continue;
                 }
+                Asked::Index(one) => one,
+            };
+            if let Some(marker) = &one.marker
+                && !holds(marker)?
+            {
+                continue;
             }
             match chosen.iter_mut().find(|other| other.name == one.name) {
                 None => chosen.push(one.clone()),
                 Some(other) => {
                     other.specifiers.extend(one.specifiers.iter().cloned());
-                    if other.extras.is_empty() {
-                        other.extras.clone_from(&one.extras);
-                    }
+                    other.extras = joined(&other.extras, &one.extras);
                 }
             }
         }
@@ -290,6 +353,11 @@ impl Bound {
 
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// Which build requirements must not be looked for in the usual index.
+    pub fn builders(&self) -> &Builders {
+        &self.builders
     }
 }
 
@@ -397,6 +465,17 @@ impl<'a> Reader<'a> {
         } else {
             format!("[{}]", extras.join(","))
         };
+        let markers: Option<Vec<String>> = places.iter().map(|(one, _)| one.clone()).collect();
+        if let Some(markers) = markers {
+            let asked = Asked::Else {
+                name: name.clone(),
+                text: text.to_owned(),
+                markers,
+            };
+            if !self.asked.contains(&asked) {
+                self.asked.push(asked);
+            }
+        }
         for (condition, place) in places {
             let marker = match (&requirement.marker, condition) {
                 (Some(one), Some(other)) => Some(format!("({one}) and ({other})")),
@@ -531,6 +610,7 @@ impl<'a> Reader<'a> {
                 ..Open::default()
             },
             files,
+            builders: Builders::default(),
         }
     }
 }

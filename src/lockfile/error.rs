@@ -51,6 +51,35 @@ pub enum LockfileError {
         mend: String,
     },
     #[error(
+        "{table} says where `{name}` comes from, and only the build backend of {file} knows who requires it"
+    )]
+    Dynamic {
+        name: String,
+        table: &'static str,
+        file: String,
+        mend: String,
+    },
+    #[error(
+        "{package} is built with `{requirement}`, and {from}: the build would look for it in the public index"
+    )]
+    Builder {
+        package: String,
+        requirement: String,
+        /// Which table says that it is from elsewhere.
+        from: String,
+        /// The index, as a value of `UV_INDEX`.
+        index: Option<String>,
+        is_project: bool,
+    },
+    #[error(
+        "the setting `{key}` is `{value}`, and it cannot be honoured: the packages are from {from}"
+    )]
+    Choice {
+        key: &'static str,
+        value: String,
+        from: String,
+    },
+    #[error(
         "any package may come from {table} `{name}`, and only a {file} says which ones do: there is none"
     )]
     Source {
@@ -96,6 +125,35 @@ impl Explain for LockfileError {
             Self::Bound { mend, .. } => advice
                 .cause("a stranger's package of the same name in the public index must not be taken for it")
                 .remedy(format!("run `{mend}` and commit what it writes")),
+            Self::Dynamic { mend, .. } => advice
+                .cause("a stranger's package of the same name in the public index must not be taken for it")
+                .remedy(format!(
+                    "list the packages in [project] dependencies of pyproject.toml, run `{mend}` and commit what it writes"
+                )),
+            Self::Builder {
+                index,
+                package,
+                requirement,
+                is_project,
+                ..
+            } => {
+                let mut advice = advice.cause(
+                    "a stranger's package of the same name would run its code in the build",
+                );
+                if let Some(index) = index {
+                    advice = advice.remedy(format!(
+                        "give the build this index: `--build-env UV_INDEX={index}`; it is asked first for every name"
+                    ));
+                }
+                advice.remedy(if *is_project {
+                    format!("build {package} without {requirement}: [build-system] requires names it")
+                } else {
+                    format!("publish a wheel of {package}, and lock again")
+                })
+            }
+            Self::Choice { .. } => advice.remedy(
+                "write a lock with the manager of the project (`uv lock`, `poetry lock`, `pdm lock`, `pipenv lock`), or list these packages where the others are, and remove the setting",
+            ),
             Self::Source { mend, or, .. } => advice
                 .cause("its packages must not be looked for in the public index, where a stranger may have their names")
                 .remedy(format!("run `{mend}` and commit what it writes; or {or}")),

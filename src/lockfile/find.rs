@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::app::declared::binding::Bindings;
+use crate::app::declared::groups;
 use crate::app::files::{self, Files};
 use crate::app::listed::Listed;
 use crate::app::lock as pylock_file;
@@ -11,6 +12,7 @@ use crate::app::requirement::{self, LineKind};
 use crate::app::settings::{Settings, SettingsError};
 
 use super::bound::Bound;
+use super::builders::Builders;
 use super::error::LockfileError;
 use super::lock::{Lock, parse};
 use super::manager::Manager;
@@ -24,6 +26,14 @@ pub enum Found {
 }
 
 impl Found {
+    /// Which build requirements must not be looked for in the usual index.
+    pub fn builders(&self) -> &Builders {
+        match self {
+            Self::Lock(lock) => lock.builders(),
+            Self::Bound(bound) => bound.builders(),
+        }
+    }
+
     /// The facts that are known before the Python.
     pub fn preview(&self) -> Listed {
         match self {
@@ -126,9 +136,54 @@ fn unlocked<'p>(
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
 ) -> Result<Option<Found>, LockfileError> {
     let project = project()?;
+    refuse_choice(files, project)?;
     let bindings = Bindings::read(files, project);
     let bound = Bound::read(files, project, &bindings, environment)?;
     Ok(bound.map(|bound| Found::Bound(Box::new(bound))))
+}
+
+/// Refuses extras and groups where the packages are from a list that has none.
+fn refuse_choice(files: &dyn Files, project: &Project) -> Result<(), LockfileError> {
+    let from = match &project.source {
+        // They are among its requirements, and so among what was locked for it.
+        Source::Static { file, .. }
+        | Source::Lock {
+            project: Some(file),
+            ..
+        } if file == "pyproject.toml" => return Ok(()),
+        // An application below may have another list.
+        Source::None => return Ok(()),
+        Source::Static { file, .. } | Source::Dynamic { file } | Source::Lock { file, .. } => {
+            file.clone()
+        }
+        Source::Requirements(lists) => lists.join(", "),
+    };
+    let document = files.text("pyproject.toml").unwrap_or_default();
+    let document = toml::from_str(&document).unwrap_or_default();
+    let has_all = |name: &str| {
+        from == "pyproject.toml"
+            && groups::of_name(&document, name).is_some_and(|wanted| {
+                let lines = &project.requirements.lines;
+                let mut wanted = wanted.iter();
+                wanted.all(|text| lines.iter().any(|line| line.text == *text))
+            })
+    };
+    for key in ["dependency_extras", "dependency_groups"] {
+        let value = project.settings.get(key).unwrap_or_default();
+        let mut names = value.split_whitespace();
+        if names.any(|name| key == "dependency_extras" || !has_all(name)) {
+            return Err(LockfileError::Choice {
+                key: if key == "dependency_extras" {
+                    "dependency-extras"
+                } else {
+                    "dependency-groups"
+                },
+                value,
+                from,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The lock of a directory without any setting.

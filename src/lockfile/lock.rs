@@ -11,7 +11,9 @@ use crate::app::package::is_package;
 use crate::app::requirement::{self, normalize};
 use crate::app::settings::{Settings, SettingsError};
 
+use super::any_name::Installer;
 use super::binaries::Binaries;
+use super::builders::Builders;
 use super::error::LockfileError;
 use super::manager::Manager;
 use super::marker::Chosen;
@@ -34,6 +36,7 @@ pub struct Lock {
     binaries: Binaries,
     choice: Choice,
     files: Vec<String>,
+    builders: Builders,
 }
 
 /// A lock file that was read.
@@ -115,6 +118,14 @@ impl Lock {
             package: manager != Manager::Pipenv && is_package(files, directory, &project),
             files: vec![file.to_owned()],
             choice: Choice::default(),
+            builders: Builders::read(
+                files,
+                directory,
+                Installer {
+                    is_pip: settings.get("installer").as_deref() == Some("pip"),
+                    environment,
+                },
+            ),
             binaries: Binaries::read(manager, files, directory, &project, environment),
             manager,
             file: file.to_owned(),
@@ -209,7 +220,7 @@ impl Lock {
                 }
                 Some((extras, groups))
             }
-            Document::Pipenv(_) => None,
+            Document::Pipenv(document) => Some((BTreeSet::new(), document.groups())),
         };
         if let Some((extras, groups)) = known {
             for (kind, chosen, known) in [
@@ -242,7 +253,28 @@ impl Lock {
         match &self.document {
             Document::Uv(document) => {
                 let mut read = BTreeSet::new();
-                for member in document.members() {
+                let members = document.members();
+                let is_alone = members.len() == 1;
+                // Settings in `uv.toml` replace those in `pyproject.toml`.
+                let is_said = !files::join(&self.directory, "uv.toml")
+                    .is_some_and(|path| files.is_file(&path));
+                if is_said
+                    && let Some(problem) = fit::problem_of_root(&self.project, document, is_alone)
+                {
+                    return Err(stale(project_file, &problem));
+                }
+                for (place, metadata) in document.libraries() {
+                    let path = files::join(&self.directory, &place)
+                        .and_then(|place| files::join(&place, "pyproject.toml"))
+                        .unwrap_or_default();
+                    let text = files.text(&path).unwrap_or_default();
+                    let table = toml::from_str::<Table>(&text).unwrap_or_default();
+                    let pythons = document.requires_python.as_deref();
+                    if let Some(problem) = fit::problem_of_library(&table, metadata, pythons) {
+                        return Err(stale(&path, &problem));
+                    }
+                }
+                for member in members {
                     let path = files::join(&self.directory, &member)
                         .and_then(|place| files::join(&place, "pyproject.toml"))
                         .unwrap_or_default();
@@ -252,7 +284,12 @@ impl Lock {
                     let table = toml::from_str::<Table>(&text)
                         .map_err(|error| stale(&path, error.message()))?;
                     if let Some(metadata) = document.metadata(&member)
-                        && let Some(problem) = fit::problem(&table, metadata, &self.project)
+                        && let Some(problem) = fit::problem(
+                            &table,
+                            metadata,
+                            &self.project,
+                            document.requires_python.as_deref(),
+                        )
                     {
                         return Err(stale(&path, &problem));
                     }
@@ -272,6 +309,12 @@ impl Lock {
             }
             Document::Pipenv(document) if !document.fits(&self.project) => {
                 return Err(stale(project_file, changed));
+            }
+            Document::Pylock(document) => {
+                if let Some(name) = self.lacking(document) {
+                    let problem = format!("it asks for {name}, which was not locked");
+                    return Err(stale(project_file, &problem));
+                }
             }
             _ => {}
         }
@@ -323,6 +366,11 @@ impl Lock {
         &self.file
     }
 
+    /// Which build requirements must not be looked for in the usual index.
+    pub fn builders(&self) -> &Builders {
+        &self.builders
+    }
+
     /// The facts that are known before the Python: the project's own requirements, and nothing to install.
     pub fn preview(&self) -> Listed {
         let Choice {
@@ -368,6 +416,24 @@ impl Lock {
             .filter_map(Value::as_str)
             .filter_map(requirement::name_of);
         Some(names.map(|(name, _)| normalize(name)).collect())
+    }
+
+    /// A requirement of `[project]` for every environment that a lock lacks.
+    fn lacking(&self, document: &lock::Document) -> Option<String> {
+        let own = fit::at(&self.project, &["project", "name"]).and_then(Value::as_str);
+        let own = own.map(normalize);
+        let locked: BTreeSet<String> = document
+            .packages
+            .iter()
+            .map(|entry| normalize(&entry.name))
+            .collect();
+        let list = fit::at(&self.project, &["project", "dependencies"])?.as_array()?;
+        list.iter()
+            .filter_map(Value::as_str)
+            .filter(|text| !text.contains(';'))
+            .filter_map(requirement::name_of)
+            .map(|(name, _)| normalize(name))
+            .find(|name| !locked.contains(name) && own.as_ref() != Some(name))
     }
 
     /// The packages to install in this environment.

@@ -8,9 +8,11 @@
 //! asks an index, runs a program or knows of images: the pipeline fetches the named files, each only from the
 //! address in the lock.
 
+mod any_name;
 mod binaries;
 mod bound;
 mod bound_to;
+mod builders;
 mod error;
 mod find;
 mod fit;
@@ -29,6 +31,7 @@ mod target;
 mod uv;
 
 pub use bound::{Bound, FromIndex};
+pub use builders::Builders;
 pub use error::LockfileError;
 pub use find::{Found, find};
 pub use index::{Link, credentials, links, variable_name};

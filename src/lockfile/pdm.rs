@@ -48,6 +48,17 @@ struct Metadata {
 #[derive(Debug, Deserialize)]
 struct LockTarget {
     requires_python: Option<String>,
+    platform: Option<String>,
+}
+
+impl LockTarget {
+    /// As PDM names the platforms: `linux`, `manylinux_2_17_x86_64`, `alpine`, `windows_amd64`.
+    fn is_here(&self) -> bool {
+        let platform = self.platform.as_deref().unwrap_or_default();
+        !["windows", "macos"]
+            .iter()
+            .any(|other| platform.starts_with(other))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +107,7 @@ impl Document {
     pub(super) fn pythons(&self) -> Vec<&str> {
         let targets = self.metadata.targets.iter();
         targets
+            .filter(|target| target.is_here())
             .filter_map(|target| target.requires_python.as_deref())
             .collect()
     }
@@ -134,6 +146,18 @@ impl Document {
         groups: &BTreeSet<String>,
         target: &Target,
     ) -> Result<Locked, String> {
+        let targets = &self.metadata.targets;
+        if !targets.is_empty() && !targets.iter().any(LockTarget::is_here) {
+            let mut names: Vec<&str> = targets
+                .iter()
+                .filter_map(|target| target.platform.as_deref())
+                .collect();
+            names.dedup();
+            return Err(format!(
+                "it is for {} only, and an image is for linux: run `pdm lock --platform linux --append`",
+                names.join(" and ").escape_default()
+            ));
+        }
         let asked = asked(pyproject, groups);
         let told = self.packages.iter().all(|entry| entry.groups.is_some());
         let found = if told

@@ -92,6 +92,16 @@ impl Document {
             .collect()
     }
 
+    /// Normalized names of the sections besides the main one.
+    pub(super) fn groups(&self) -> BTreeSet<String> {
+        let sections = self.sections.keys().filter(|name| *name != DEFAULT);
+        let of_developers = ["dev", "develop", "dev-packages"].map(str::to_owned);
+        sections
+            .map(|name| normalize(name))
+            .chain(of_developers)
+            .collect()
+    }
+
     /// Names and versions of all that is in it.
     pub(super) fn versions(&self) -> BTreeSet<(String, String)> {
         let all = self.sections.values().flatten();
@@ -124,7 +134,12 @@ impl Document {
         for group in groups {
             sections.push(match group.as_str() {
                 "dev" | "develop" | "dev-packages" => ("develop", "dev-packages"),
-                other => (other, other),
+                other => {
+                    let mut names = self.sections.keys().map(String::as_str);
+                    let name = names.find(|name| normalize(name) == other);
+                    let name = name.unwrap_or(other);
+                    (name, name)
+                }
             });
         }
         for (section, table) in sections {

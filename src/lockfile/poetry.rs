@@ -447,10 +447,21 @@ fn applies(constraint: &Constraint, target: &Target, chosen: &Chosen) -> Result<
     {
         return Ok(false);
     }
-    Ok(constraint
-        .platform
-        .as_deref()
-        .is_none_or(|platform| platform == "linux"))
+    Ok(constraint.platform.as_deref().is_none_or(is_here))
+}
+
+/// Whether a condition on the platform allows Linux: `linux`, `!=win32`, `linux || darwin`.
+fn is_here(platforms: &str) -> bool {
+    platforms
+        .split('|')
+        .filter(|one| !one.trim().is_empty())
+        .any(|all| {
+            all.split(',').all(|one| {
+                let one = one.trim();
+                let name = one.trim_start_matches(['=', '!']).trim();
+                one.starts_with('!') != (name == "linux")
+            })
+        })
 }
 
 fn table<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
@@ -499,6 +510,9 @@ fn asked(pyproject: &Table, groups: &BTreeSet<String>) -> Result<Vec<Asked>, Str
         Ok(())
     };
     of_table(table(pyproject, &["tool", "poetry", "dependencies"]))?;
+    if groups.contains("dev") {
+        of_table(table(pyproject, &["tool", "poetry", "dev-dependencies"]))?;
+    }
     for group in table(pyproject, &["tool", "poetry", "group"])
         .and_then(Value::as_table)
         .into_iter()

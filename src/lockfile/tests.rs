@@ -391,3 +391,57 @@ fn a_lock_below_the_top_may_name_a_sibling_within_the_source() {
     let error = place("../../../shared").unwrap_err();
     assert!(error.to_string().contains("outside the source"), "{error}");
 }
+
+/// A setting that no list of the project can honour is not ignored.
+#[test]
+fn extras_and_groups_that_cannot_be_honoured() {
+    let chosen = |file: &str, text: &str| {
+        Memory::new()
+            .with(".warpdrive/dependency_extras", "pg\n")
+            .with(file, text)
+    };
+    let project = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['six']\n\
+        [project.optional-dependencies]\npg = ['psycopg']\n";
+    for files in [
+        chosen("requirements.txt", "six\n"),
+        chosen("requirements.txt", "six\n").with("pyproject.toml", project),
+        chosen("Pipfile", "[packages]\nsix = '*'\n"),
+        chosen("setup.py", "from setuptools import setup\nsetup()\n"),
+        chosen(
+            "pyproject.toml",
+            "[tool.poetry]\nname = 'app'\n[tool.poetry.dependencies]\nsix = '*'\n",
+        ),
+        chosen("api/pyproject.toml", project).with(".warpdrive/home", "api\n"),
+    ] {
+        let error = found_in(&files, &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("dependency-extras"), "{error}");
+    }
+    let files = chosen("pyproject.toml", project);
+    assert!(found_in(&files, &BTreeMap::new()).unwrap().is_none());
+    let groups = Memory::new()
+        .with(".warpdrive/dependency_groups", "prod\n")
+        .with("pyproject.toml", "[dependency-groups]\nprod = ['six']\n");
+    assert!(found_in(&groups, &BTreeMap::new()).unwrap().is_none());
+}
+
+/// A lock that lacks what its project asks for is an old one.
+#[test]
+fn a_pylock_that_lacks_a_requirement() {
+    let lock = "lock-version = '1.0'\ncreated-by = 'x'\n[[packages]]\nname = 'six'\nversion = '1.17.0'\n\
+        [[packages.wheels]]\nname = 'six-1.17.0-py3-none-any.whl'\nurl = 'https://h/six-1.17.0-py3-none-any.whl'\n\
+        hashes = { sha256 = '0000000000000000000000000000000000000000000000000000000000000000' }\n";
+    let find = |list: &str| {
+        let project = format!("[project]\nname = 'app'\nversion = '1'\ndependencies = [{list}]\n");
+        let files = Memory::new()
+            .with("pylock.toml", lock)
+            .with("pyproject.toml", project);
+        found_in(&files, &BTreeMap::new())
+    };
+    assert!(
+        find("'Six>=1', 'idna ; os_name == \"nt\"'")
+            .unwrap()
+            .is_some()
+    );
+    let error = find("'six', 'idna'").unwrap_err();
+    assert!(error.to_string().contains("idna"), "{error}");
+}

@@ -33,6 +33,10 @@ pub(super) struct Document {
 struct Manifest {
     #[serde(default)]
     members: Vec<String>,
+    #[serde(default)]
+    overrides: Vec<Required>,
+    #[serde(default)]
+    constraints: Vec<Required>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +83,7 @@ pub(super) struct Required {
     pub(super) directory: Option<String>,
     pub(super) editable: Option<String>,
     pub(super) r#virtual: Option<String>,
+    pub(super) marker: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
@@ -198,6 +203,30 @@ impl Document {
     /// The requirements of the project in this directory when the lock was written.
     pub(super) fn metadata(&self, member: &str) -> Option<&Metadata> {
         Some(&self.root(member)?.1.metadata)
+    }
+
+    /// `override-dependencies` when the lock was written.
+    pub(super) fn overrides(&self) -> &[Required] {
+        &self.manifest.overrides
+    }
+
+    /// `constraint-dependencies` when the lock was written.
+    pub(super) fn constraints(&self) -> &[Required] {
+        &self.manifest.constraints
+    }
+
+    /// The directories of the packages of the tree, relative to the lock, that are not projects of the workspace; with
+    /// their requirements when the lock was written.
+    pub(super) fn libraries(&self) -> Vec<(String, &Metadata)> {
+        let members = self.members();
+        let mut found: Vec<(String, &Metadata)> = self
+            .packages
+            .iter()
+            .filter_map(|entry| Some((entry.source.local()?, &entry.metadata)))
+            .filter(|(place, _)| !members.contains(place))
+            .collect();
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        found
     }
 
     /// The directories of the lock's projects, relative to the lock.

@@ -13,8 +13,9 @@
 use std::path::Path;
 
 use crate::app::contract::RUN;
-use crate::app::files::Files as _;
+use crate::app::files::Files;
 use crate::app::pip_variables;
+use crate::app::requirement::LineKind;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::progress::Progress;
@@ -64,6 +65,10 @@ pub(super) fn fetch(
     }
     // assemble reads uv's own settings and asks the indexes in them; no other index is asked before.
     if !detected.project.is_complete() && has_uv_settings(&TreeFiles::new(source)) {
+        return Ok(Fetched::default());
+    }
+    let mut options = detected.project.requirements.lines.iter();
+    if options.any(|line| line.kind == LineKind::Option && line.text.trim() == "--no-index") {
         return Ok(Fetched::default());
     }
     let said = request.build_env.iter().cloned().collect();
@@ -202,7 +207,10 @@ fn install(
 }
 
 /// Whether `pyproject.toml` has settings for uv.
-pub(super) fn has_uv_settings(files: &TreeFiles<'_>) -> bool {
+pub(super) fn has_uv_settings(files: &dyn Files) -> bool {
+    if files.is_file("uv.toml") {
+        return true;
+    }
     let Some(text) = files.text("pyproject.toml") else {
         return false;
     };

@@ -21,6 +21,7 @@ use crate::progress::Progress;
 use crate::store::{Scratch, Store};
 
 use super::error::BuildError;
+use super::fetch::has_uv_settings;
 use super::locked::{self, Asked, Environment, Locked};
 use super::package_indexes::Indexes;
 use super::place::Place;
@@ -65,6 +66,29 @@ impl Ready {
     }
 }
 
+fn failed(path: &Path, source: std::io::Error) -> BuildError {
+    BuildError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// `PATH` with uv at its end.
+fn with_uv(
+    store: &Store,
+    scratch: &Scratch,
+    variables: &BTreeMap<String, String>,
+    progress: &dyn Progress,
+) -> Result<(String, String), BuildError> {
+    let tools = tools::ensure(store, &Place::Sandbox, progress)?;
+    let bin = scratch.path().join("bin");
+    std::fs::create_dir(&bin)
+        .and_then(|()| symlink(tools.directory.join("bin/uv"), bin.join("uv")))
+        .map_err(|error| failed(&bin, error))?;
+    let path = variables.get("PATH").map_or("", String::as_str);
+    Ok(("PATH".to_owned(), format!("{path}:{}", bin.display())))
+}
+
 /// Reads the lock of a source tree, or its bound names, and fetches the files; nothing if an installer
 /// can read everything itself.
 ///
@@ -87,8 +111,17 @@ pub fn ready(
         let read = Project::read(&files, settings.clone(), variables)?;
         Ok(project.get_or_init(|| read))
     };
-    let Some(found) = lockfile::find(&files, &settings, variables, unlocked)? else {
-        return Ok(None);
+    let found = lockfile::find(&files, &settings, variables, unlocked)?;
+    // Only uv knows its own tables.
+    let needs_uv = settings.get("installer").as_deref() != Some("pip")
+        && (matches!(found, Some(Found::Bound(_))) || has_uv_settings(&files));
+    let Some(found) = found else {
+        if !needs_uv || process::which("uv", variables).is_some() {
+            return Ok(None);
+        }
+        let scratch = store.scratch("local")?;
+        let variables = vec![with_uv(store, &scratch, variables, progress)?];
+        return Ok(Some(Ready { variables, scratch }));
     };
     let (version, libc) = ask(&roots.python())?;
     let target = Target::of(&version, &libc);
@@ -112,10 +145,9 @@ pub fn ready(
         locked.fetch_from(store, &indexes, &place, progress)?;
         locked.listed().clone()
     };
-    let failed = |path: &Path, source| BuildError::Write {
-        path: path.to_owned(),
-        source,
-    };
+    let project = Project::listed(&files, settings, variables, &listed);
+    let projects = project.local_projects();
+    found.builders().check_projects(&files, &projects)?;
     let path = scratch.path().join("listed.json");
     serde_json::to_vec(&listed)
         .map_err(std::io::Error::from)
@@ -123,14 +155,8 @@ pub fn ready(
         .map_err(|error| failed(&path, error))?;
     let mut more = vec![(contract::LISTED.to_owned(), path.display().to_string())];
     // Names that are not in a lock must not be looked for, and pip cannot prevent that.
-    if matches!(found, Found::Bound(_)) && process::which("uv", variables).is_none() {
-        let tools = tools::ensure(store, &Place::Sandbox, progress)?;
-        let bin = scratch.path().join("bin");
-        std::fs::create_dir(&bin)
-            .and_then(|()| symlink(tools.directory.join("bin/uv"), bin.join("uv")))
-            .map_err(|error| failed(&bin, error))?;
-        let path = variables.get("PATH").map_or("", String::as_str);
-        more.push(("PATH".to_owned(), format!("{path}:{}", bin.display())));
+    if needs_uv && process::which("uv", variables).is_none() {
+        more.push(with_uv(store, &scratch, variables, progress)?);
     }
     Ok(Some(Ready {
         variables: more,

@@ -16,12 +16,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::contract::RUN;
 use crate::app::listed::Listed;
-use crate::lockfile::{Bound, File, Found, FromIndex, Index, Lock, LockfileError, Origin, Target};
+use crate::lockfile::{
+    Bound, Builders, File, Found, FromIndex, Index, Lock, LockfileError, Origin, Target,
+};
 use crate::oci::{Digest, Sha256Writer, parse_digest};
 use crate::progress::{Progress, human_size};
 use crate::sandbox::Mount;
 use crate::store::{Needs, Record, Scratch, Store};
 
+use super::archive_words::Words;
 use super::base::Base;
 use super::error::BuildError;
 use super::locked_wheel::{Artifact, LockedWheel, Pin};
@@ -44,6 +47,7 @@ pub(super) struct Locked {
     files: Vec<Chosen>,
     /// From a repository: there is no file to name.
     repositories: Vec<String>,
+    builders: Builders,
 }
 
 /// The file of a package to install.
@@ -250,6 +254,7 @@ fn of_lock(
         listed,
         files: chosen,
         repositories,
+        builders: lock.builders().clone(),
     })
 }
 
@@ -313,6 +318,7 @@ fn of_bound(
         listed,
         files,
         repositories: Vec::new(),
+        builders: bound.builders().clone(),
     })
 }
 
@@ -481,7 +487,14 @@ impl Locked {
         progress: &dyn Progress,
     ) -> Result<(), BuildError> {
         let all: Vec<&Chosen> = self.files.iter().collect();
-        fetch(&all, store, indexes, directory, progress)
+        fetch(&all, store, indexes, directory, progress)?;
+        for archive in self.files.iter().filter(|one| !one.is_wheel()) {
+            let words = Words::of(&directory.join(&archive.file.name));
+            let requires = words.builders.iter().map(String::as_str);
+            let package = format!("{} {}", archive.name, archive.version);
+            self.builders.check_archive(&package, requires)?;
+        }
+        Ok(())
     }
 
     /// Puts these wheels into a directory; wheels that are not locked come from where the resolver

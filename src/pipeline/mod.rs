@@ -17,6 +17,7 @@ mod allowed_builders;
 mod application;
 mod application_result;
 mod apt;
+mod archive_words;
 mod assemble;
 mod assets;
 mod audit_gate;

@@ -81,6 +81,10 @@ impl Prepared {
         };
         let listed = locked.as_ref().map(Locked::listed);
         let detected = reading.detect(listed, Some(base.python.minor()))?;
+        if let Some(found) = &planned.lock {
+            let projects = detected.project.local_projects();
+            found.builders().check_projects(&reading.files, &projects)?;
+        }
         for note in &detected.notes {
             context.progress.step(&format!("---> {note}"));
         }

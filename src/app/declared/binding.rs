@@ -133,7 +133,8 @@ impl Bindings {
                     (binding.manager != "uv").then(|| (name.to_owned(), binding))
                 });
             }
-            Source::Static { .. } | Source::None => false,
+            Source::Static { .. } => false,
+            Source::None => return None,
         };
         if !lists {
             return self

@@ -10,6 +10,7 @@ mod pipfile;
 mod poetry;
 mod script;
 mod several;
+pub mod unheard;
 mod words;
 
 use super::files::{Below, Files};

@@ -22,6 +22,7 @@ mod syntax;
 use std::collections::BTreeMap;
 
 use super::contract::{APP_HOME, INSTRUMENT, SERVER_PACKAGES};
+use super::declared::unheard::unheard;
 use super::environment;
 use super::files::Files;
 use super::instrument::Instrument;
@@ -163,7 +164,7 @@ fn detect_in_home(
 ) -> Result<Detected, DetectError> {
     let settings = &project.settings;
     refuse_hooks(files)?;
-    let mut warnings = warnings(&project);
+    let mut warnings = warnings(files, &project);
     warnings.extend(lists::check(files, &project, &options.left_out)?);
     let home = home(files, settings)?;
     if project.source == Source::None
@@ -344,12 +345,13 @@ fn refuse_hooks(files: &dyn Files) -> Result<(), DetectError> {
     Ok(())
 }
 
-fn warnings(project: &Project) -> Vec<String> {
+fn warnings(files: &dyn Files, project: &Project) -> Vec<String> {
     let mut warnings = Vec::new();
     for (path, meant) in &project.settings.doubtful {
         warnings.push(format!("{path} means nothing; {meant} would"));
     }
     warnings.extend(project.unused_lock.clone());
+    warnings.extend(unheard(files, project));
     for line in project.requirements.moving() {
         warnings.push(format!(
             "{}:{}: {} is not pinned to a commit; the next build may install something else",

@@ -340,8 +340,214 @@ fn what_cannot_be_told_apart_is_refused() {
     assert!(found_in(&files, &BTreeMap::new()).unwrap().is_none());
     let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
     assert!(!project.requirements.problems.is_empty());
-    // Its backend alone knows what it needs, and uv heeds the table.
-    let dynamic = "[project]\nname = 'app'\ndynamic = ['dependencies']\n[tool.uv.sources]\nx = { path = 'x' }\n";
-    let files = Memory::new().with("pyproject.toml", dynamic);
+}
+
+/// Only the backend of a project knows what it needs: uv follows its table where it reads it.
+#[test]
+fn what_only_a_build_backend_knows() {
+    let sources = "[tool.uv.sources]\nx = { path = 'x' }\n";
+    let standard = format!("[project]\nname = 'app'\ndynamic = ['dependencies']\n{sources}");
+    let top = Memory::new().with("pyproject.toml", standard.as_str());
+    assert!(found_in(&top, &BTreeMap::new()).unwrap().is_none());
+    let script = "from setuptools import setup\nsetup()\n";
+    for (files, words) in [
+        (top.with(".warpdrive/installer", "pip\n"), "`uv lock`"),
+        (
+            Memory::new()
+                .with("pyproject.toml", sources)
+                .with("setup.py", script),
+            "[project] dependencies",
+        ),
+        (
+            Memory::new()
+                .with(".warpdrive/home", "api\n")
+                .with("api/pyproject.toml", standard.as_str()),
+            "`uv lock`",
+        ),
+        (
+            Memory::new()
+                .with(".warpdrive/home", "api\n")
+                .with("api/pyproject.toml", sources)
+                .with("api/setup.py", script),
+            "[project] dependencies",
+        ),
+    ] {
+        assert!(said(&files).contains(words), "{files:?}");
+    }
+}
+
+fn said(files: &Memory) -> String {
+    let error = found_in(files, &BTreeMap::new()).unwrap_err();
+    let said = crate::app::advice::Explain::advice(&error);
+    format!("{}\n{}", said.title, said.remedies.join("\n"))
+}
+
+/// An index that is asked for every name, where the installer does not know it.
+#[test]
+fn indexes_of_every_name_in_each_form_of_project() {
+    let pdm = "[[tool.pdm.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n";
+    let uv = "[[tool.uv.index]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n";
+    let project = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['corplib']\n";
+    let script = "from setuptools import setup\nsetup()\n";
+    let home = || Memory::new().with(".warpdrive/home", "api\n");
+    for files in [
+        Memory::new().with(
+            "pyproject.toml",
+            format!("[dependency-groups]\nprod = ['corplib']\n{pdm}"),
+        ),
+        Memory::new()
+            .with("pyproject.toml", pdm)
+            .with("setup.py", script)
+            .with("setup.cfg", "[options]\ninstall_requires =\n  corplib\n"),
+        Memory::new()
+            .with("pyproject.toml", pdm)
+            .with("setup.py", script),
+        home().with("api/pyproject.toml", format!("{project}{uv}")),
+        home()
+            .with("api/pyproject.toml", uv)
+            .with("api/requirements.txt", "corplib\n"),
+        Memory::new()
+            .with("pyproject.toml", format!("{project}{uv}"))
+            .with(".warpdrive/installer", "pip\n"),
+    ] {
+        assert!(said(&files).contains("`corp`"), "{files:?}");
+        let build = BTreeMap::from([(
+            "UV_DEFAULT_INDEX".to_owned(),
+            "https://corp.example/simple".to_owned(),
+        )]);
+        assert!(found_in(&files, &build).unwrap().is_none(), "{files:?}");
+    }
+    // uv reads its tables at the top, and who chose pip for a list has chosen its rules.
+    for files in [
+        Memory::new().with("pyproject.toml", format!("{project}{uv}")),
+        Memory::new()
+            .with("pyproject.toml", uv)
+            .with("requirements.txt", "corplib\n")
+            .with(".warpdrive/installer", "pip\n"),
+        home().with(
+            "api/pyproject.toml",
+            format!("{project}{uv}explicit = true\n"),
+        ),
+    ] {
+        assert!(found_in(&files, &BTreeMap::new()).unwrap().is_none());
+    }
+}
+
+/// uv does not know the tables of other managers in the projects that a list names.
+#[test]
+fn what_a_library_of_the_tree_binds() {
+    let poetry = "[tool.poetry]\nname = 'rates'\n[tool.poetry.dependencies]\ncorplib = { version = '*', source = 'corp' }\n\
+        [[tool.poetry.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\npriority = 'explicit'\n\
+        [build-system]\nrequires = ['poetry-core']\n";
+    let files = Memory::new()
+        .with("requirements.txt", "./libs/rates\n")
+        .with("libs/rates/pyproject.toml", poetry);
+    let (listed, chosen) = list(&files);
+    assert_eq!(listed.lines, ["./libs/rates"]);
+    assert_eq!(chosen[0].text(), "corplib");
+    assert!(listed.settled.contains(&"corplib".to_owned()));
+    let uv = "[project]\nname = 'rates'\ndependencies = ['x']\n[tool.uv.sources]\nx = { path = 'none' }\n";
+    let files = files.with("libs/rates/pyproject.toml", uv);
     assert!(found_in(&files, &BTreeMap::new()).unwrap().is_none());
+}
+
+/// Where the place of a name is for other environments, the usual index has it.
+#[test]
+fn a_place_for_another_platform() {
+    let project = |marker: &str| {
+        let text = format!(
+            "[project]\nname = 'app'\nversion = '1'\ndependencies = ['six>=1']\n\
+             [tool.uv.sources]\nsix = {{ git = 'https://h/six', marker = \"{marker}\" }}\n"
+        );
+        list(&Memory::new().with("pyproject.toml", text)).0
+    };
+    let elsewhere = project("sys_platform == 'darwin'");
+    assert!(
+        elsewhere.lines.contains(&"six>=1".to_owned()),
+        "{elsewhere:?}"
+    );
+    assert!(!elsewhere.settled.contains(&"six".to_owned()));
+    let here = project("sys_platform == 'linux'");
+    assert!(!here.lines.contains(&"six>=1".to_owned()), "{here:?}");
+    assert!(here.settled.contains(&"six".to_owned()));
+}
+
+#[test]
+fn extras_of_a_bound_name_are_joined() {
+    assert_eq!(joined("[b,a]", "[c,a]"), "[a,b,c]");
+    assert_eq!(joined("", "[c]"), "[c]");
+    assert_eq!(joined("", ""), "");
+}
+
+/// What must be built with a name of the project's own index is not built with a stranger's package.
+#[test]
+fn what_builds_a_package() {
+    let own = "[build-system]\nrequires = ['Corp_Build>=1', 'setuptools']\n";
+    let project = format!("[project]\nname = 'app'\nversion = '1'\n{own}");
+    let pdm = "[[tool.pdm.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n";
+    let poetry = "[[tool.poetry.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n";
+    let uv = "[[tool.uv.index]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n";
+    let bound = "[tool.uv.sources]\ncorp-build = { index = 'corp' }\n";
+    let check = |text: &str, directory: &str, build: &BTreeMap<String, String>| {
+        let path = files::join(directory, "pyproject.toml").unwrap();
+        let files = Memory::new().with(&path, text);
+        let installer = Installer {
+            is_pip: false,
+            environment: build,
+        };
+        let builders = Builders::read(&files, directory, installer);
+        let local = crate::app::listed::LocalProject {
+            path: directory.to_owned(),
+            extras: String::new(),
+            editable: true,
+            named_in: path,
+            is_listed: false,
+        };
+        let archive = builders.check_archive("x 1", ["corp.build", "wheel"].into_iter());
+        (
+            builders.check_projects(&files, &[local]).is_ok(),
+            archive.is_ok(),
+        )
+    };
+    let usual = BTreeMap::new();
+    for (more, directory, expected) in [
+        (
+            format!("{pdm}include_packages = ['corp*']\n"),
+            "",
+            (false, false),
+        ),
+        (
+            format!("{pdm}include_packages = ['acme*']\n"),
+            "",
+            (true, true),
+        ),
+        (pdm.to_owned(), "", (false, false)),
+        (
+            format!("{poetry}priority = 'primary'\n"),
+            "",
+            (false, false),
+        ),
+        (
+            format!("{poetry}priority = 'supplemental'\n"),
+            "",
+            (true, true),
+        ),
+        (format!("{poetry}priority = 'explicit'\n"), "", (true, true)),
+        (uv.to_owned(), "", (true, true)),
+        (uv.to_owned(), "api", (false, false)),
+        (format!("{uv}explicit = true\n{bound}"), "", (true, false)),
+        (String::new(), "", (true, true)),
+    ] {
+        let text = format!("{project}{more}");
+        assert_eq!(check(&text, directory, &usual), expected, "{more}");
+    }
+    // The build knows the index.
+    let build = BTreeMap::from([(
+        "UV_INDEX".to_owned(),
+        "corp=https://me:pw@corp.example/simple/".to_owned(),
+    )]);
+    assert_eq!(check(&format!("{project}{pdm}"), "", &build), (true, true));
+    // Nothing is looked for.
+    let alone = BTreeMap::from([("PIP_NO_INDEX".to_owned(), "1".to_owned())]);
+    assert_eq!(check(&format!("{project}{pdm}"), "", &alone), (true, true));
 }

@@ -94,3 +94,27 @@ proptest::proptest! {
         glob(&pattern, &name);
     }
 }
+
+#[test]
+fn a_lock_for_other_platforms_alone() {
+    let select = |targets: &[&str]| {
+        let one = |name: &&str| {
+            format!("[[metadata.targets]]\nrequires_python = '>=3.11'\nplatform = '{name}'\n")
+        };
+        let targets: Vec<String> = targets.iter().map(one).collect();
+        let targets = targets.join("");
+        let text = format!("[metadata]\nlock_version = '4.5.1'\ngroups = ['default']\n{targets}");
+        let target = Target::of("3.11.2", "glibc 2.36");
+        let document = Document::parse(&text).unwrap();
+        document.select(&Table::new(), &BTreeSet::new(), &target)
+    };
+    let error = select(&["windows_amd64", "macos_arm64"]).unwrap_err();
+    assert!(error.contains("windows_amd64"), "{error}");
+    for platforms in [
+        &[][..],
+        &["windows_amd64", "linux"],
+        &["manylinux_2_17_x86_64"],
+    ] {
+        assert!(select(platforms).is_ok(), "{platforms:?}");
+    }
+}

@@ -133,3 +133,28 @@ proptest::proptest! {
         let _ = select("", "2.1", &text, &[], &[]);
     }
 }
+
+#[test]
+fn conditions_on_the_platform_and_the_old_group_for_developers() {
+    for (text, expected) in [
+        ("linux", true),
+        ("win32", false),
+        ("!=win32", true),
+        ("!=linux", false),
+        ("darwin || linux", true),
+        ("win32|darwin", false),
+        ("!=win32,!=darwin", true),
+    ] {
+        assert_eq!(is_here(text), expected, "{text}");
+    }
+    let project: Table = toml::from_str(
+        "[tool.poetry.dependencies]\nsix = '*'\n[tool.poetry.dev-dependencies]\npluggy = '*'\n",
+    )
+    .unwrap();
+    let names = |groups: &[&str]| {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Document::direct(&project, &groups)
+    };
+    assert_eq!(names(&["main"]).len(), 1);
+    assert!(names(&["main", "dev"]).contains("pluggy"));
+}
