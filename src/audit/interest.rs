@@ -9,7 +9,19 @@ use super::paths::{is_beneath, join, split};
 use super::{dpkg, known, secrets};
 
 /// Files that decide which users may become root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
-const ACCOUNT_FILES: [&str; 22] = [
+const ACCOUNT_FILES: [&str; 34] = [
+    "etc/passwd+",
+    "etc/passwd-",
+    "etc/shadow+",
+    "etc/shadow-",
+    "etc/group+",
+    "etc/group-",
+    "etc/gshadow+",
+    "etc/gshadow-",
+    "etc/subuid+",
+    "etc/subuid-",
+    "etc/subgid+",
+    "etc/subgid-",
     "etc/passwd",
     "etc/shadow",
     "etc/group",
@@ -34,7 +46,10 @@ const ACCOUNT_FILES: [&str; 22] = [
     "usr/etc/nsswitch.conf",
 ];
 
-const ACCOUNT_DIRECTORIES: [&str; 17] = [
+const ACCOUNT_DIRECTORIES: [&str; 20] = [
+    "run/nscd",
+    "var/run/nscd",
+    "var/lib/misc",
     "etc/sudoers.d",
     "usr/local/etc/sudoers.d",
     "etc/doas.d",
@@ -55,7 +70,8 @@ const ACCOUNT_DIRECTORIES: [&str; 17] = [
 ];
 
 /// Those of them that are read. And the files of [`READ_DIRECTORIES`].
-const READ_FILES: [&str; 21] = [
+const READ_FILES: [&str; 22] = [
+    "etc/security/faillock.conf",
     "etc/passwd",
     "etc/shadow",
     "etc/group",
@@ -144,6 +160,20 @@ impl Interest {
         READ_DIRECTORIES
             .iter()
             .any(|read| read.as_bytes() == directory)
+    }
+
+    /// Whether findings tell of a user other than root who can write to this directory.
+    pub(super) fn guards(directory: &[u8]) -> bool {
+        let beneath = |list: &[&str]| {
+            list.iter()
+                .any(|known| is_beneath(directory, known.as_bytes()))
+        };
+        UPPER_DIRECTORIES
+            .iter()
+            .any(|known| known.as_bytes() == directory)
+            || beneath(&SYSTEM_TREES)
+            || beneath(&ACCOUNT_DIRECTORIES)
+            || is_beneath(directory, LOCAL_LIBRARY.as_bytes())
     }
 
     pub(super) fn new(config: &ImageConfig) -> Self {
@@ -235,6 +265,9 @@ impl Interest {
             return true;
         }
         let own = member.uid != 0 || writable;
+        if (path == b"run" || path == b"var/run") && own {
+            return true;
+        }
         if (is_beneath(path, LOGS) || path == b"var") && is_way(&member.kind, own) {
             return true;
         }

@@ -99,6 +99,16 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
                 )
             });
         }
+        for (path, what) in &facts.odd_entries {
+            let rule = "layer-path";
+            findings.push(Finding::of_path(
+                rule,
+                Severity::High,
+                layer,
+                path,
+                what.clone(),
+            ));
+        }
     }
     findings
 }
@@ -112,7 +122,7 @@ fn load(
 ) {
     loaded.preload(findings);
     loaded.programs();
-    name_service::judge(loaded, findings);
+    name_service::judge(loaded, person.runtime, findings);
     let services = &sudo.pam_services;
     let has_rule = sudo.has_rule;
     let of_sudo = pam::Sudo { services, has_rule };

@@ -67,7 +67,7 @@ fn rule(place: PathKind) -> Option<&'static str> {
 }
 
 /// The users besides root who can write to it, and the severity.
-fn writer(item: &Item, runtime: &Runtime) -> Option<(Severity, String)> {
+pub(super) fn writer(item: &Item, runtime: &Runtime) -> Option<(Severity, String)> {
     if item.mode & 0o002 != 0 {
         return Some((Severity::High, "everybody".into()));
     }
