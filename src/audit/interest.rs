@@ -275,7 +275,10 @@ impl Interest {
             MemberKind::CharDevice { .. } | MemberKind::BlockDevice { .. } => true,
             MemberKind::File | MemberKind::HardLink(_) | MemberKind::Directory => {
                 let directory = member.kind == MemberKind::Directory;
-                let foreign = member.uid != 0 && Some(member.uid) == self.runtime_uid;
+                // In `/usr/local/lib`, many images have thousands of files of a builder's.
+                let is_local = !directory && is_beneath(path, LOCAL_LIBRARY.as_bytes());
+                let foreign =
+                    member.uid != 0 && (!is_local || Some(member.uid) == self.runtime_uid);
                 (!directory && (member.mode & 0o6000 != 0 || dpkg::is_verified(path)))
                     || (directory && member.mode & 0o1002 == 0o002)
                     || (place == PathKind::System && (writable || foreign))
