@@ -1244,9 +1244,9 @@ fn of_readers_of_pam(parts: &Parts) -> Vec<Case> {
         long,
         case("many-includes", "pam", SU, |way| {
             let count = if way { 600 } else { 60 };
-            let many: String = (0..count)
-                .map(|n| format!("session include n{n}\n"))
-                .collect();
+            let many: String = (0..count).fold(String::new(), |text, n| {
+                text + &format!("session include n{n}\n")
+            });
             Layer::new().file("etc/pam.d/many", 0o644, many).file(
                 "etc/pam.d/su",
                 0o644,

@@ -224,15 +224,14 @@ fn pairs_of(text: &str) -> Option<Vec<(String, Action)>> {
         let known = ACTIONS
             .iter()
             .find_map(|(word, action)| Some((*action, value.strip_prefix(word)?)));
-        let (action, behind) = match known {
-            Some(known) => known,
-            None => {
-                let end = value.find(|letter: char| !letter.is_ascii_digit());
-                let (number, behind) = value.split_at(end.unwrap_or(value.len()));
-                match number.parse().ok()? {
-                    0 => (Action::Ignore, behind),
-                    count => (Action::Jump(count), behind),
-                }
+        let (action, behind) = if let Some(known) = known {
+            known
+        } else {
+            let end = value.find(|letter: char| !letter.is_ascii_digit());
+            let (number, behind) = value.split_at(end.unwrap_or(value.len()));
+            match number.parse().ok()? {
+                0 => (Action::Ignore, behind),
+                count => (Action::Jump(count), behind),
             }
         };
         let is_again = name == "default" && pairs.iter().any(|(known, _)| known == name);

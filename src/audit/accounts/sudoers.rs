@@ -438,16 +438,15 @@ fn word(text: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         match byte {
-            b'\\' => match hexadecimal(&text[at + 1..]) {
-                Some(byte) => {
+            b'\\' => {
+                if let Some(byte) = hexadecimal(&text[at + 1..]) {
                     at += 3;
                     word.push(byte);
-                }
-                None => {
+                } else {
                     at += 1;
                     word.extend(text.get(at));
                 }
-            },
+            }
             b'"' => quoted = !quoted,
             b' ' | b'\t' | b',' | b'=' if !quoted => break,
             // `%:group` names a group of a plugin; a colon elsewhere ends an alias's list.

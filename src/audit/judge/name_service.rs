@@ -76,7 +76,8 @@ fn judge_cache(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) 
         let is_usual = path == b"var/run" && flat.follow(path).as_deref() == Some(b"run");
         let is_link = !item.is_directory() && !is_usual;
         let by_user = writer(item, runtime).is_some_and(|(severity, _)| severity == Severity::High);
-        if !is_link && !(item.is_directory() && by_user) {
+        let is_open = is_link || (item.is_directory() && by_user);
+        if !is_open {
             continue;
         }
         let message =
