@@ -1566,7 +1566,7 @@ fn of_layers(parts: &Parts) -> Vec<Case> {
                 .xattr(name, b"/opt/pam")
                 .dir("etc/pam.d", 0o755, (0, 0))
         }),
-        case("list-of-new-files", "account-writable", SU, |way| {
+        case("list-of-new-files", "path-writable", SU, |way| {
             let name = if way {
                 "system.posix_acl_default"
             } else {

@@ -132,7 +132,15 @@ const SYSTEM_TREES: [&str; 14] = [
 const LOCAL_LIBRARY: &str = "usr/local/lib";
 
 /// Parent directories of those above: a user who can write here can replace them.
-const UPPER_DIRECTORIES: [&str; 5] = ["", "etc", "usr", "usr/local", "usr/local/etc"];
+const UPPER_DIRECTORIES: [&str; 7] = [
+    "",
+    "etc",
+    "usr",
+    "usr/local",
+    "usr/local/etc",
+    "var",
+    "var/lib",
+];
 
 /// The role of a path for the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
