@@ -43,6 +43,12 @@ fn declared() -> Vec<Case> {
         set("user-name", "User", "default", "1001"),
         set("user-malformed", "User", "01001", "1001"),
         set("user-group", "User", "1001:root", "1001:0"),
+        set(
+            "path-created",
+            "Volumes",
+            json!({"/usr/lib/glibc-hwcaps": {}}),
+            json!({"/opt/app-root/data": {}}),
+        ),
         set("workdir-missing", "WorkingDir", "", "/opt/app-root/src"),
         set(
             "development-server",

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The attribute's name.
 pub(super) const ATTRIBUTE: &str = "system.posix_acl_access";
 
+/// The same for new files in a directory.
+pub(super) const OF_NEW_FILES: &str = "system.posix_acl_default";
+
 /// The users who may write by the list, after applying the mask.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Acl {
@@ -16,6 +19,17 @@ pub(super) struct Acl {
     /// The file's own group.
     pub(super) own_group: bool,
     pub(super) everybody: bool,
+}
+
+impl Acl {
+    /// All who may write by one of two lists.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.users.extend(other.users);
+        self.groups.extend(other.groups);
+        self.own_group |= other.own_group;
+        self.everybody |= other.everybody;
+        self
+    }
 }
 
 const WRITE: u16 = 2;

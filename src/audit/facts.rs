@@ -29,9 +29,11 @@ pub(super) enum Trace {
     Other = 2,
     /// Removes the entries at this path and beneath it.
     Whiteout = 3,
+    /// A directory without an entry: something lies in it. It joins the one below and replaces anything else.
+    Implied = 4,
 }
 
-const KIND_BITS: u64 = 0b11;
+const KIND_BITS: u64 = 0b111;
 
 /// Makes the hashes; one per audit, shared by all layers.
 #[derive(Clone, Serialize, Deserialize)]
@@ -62,7 +64,7 @@ impl PathHasher {
     }
 }
 
-/// Which paths a layer has, as sorted hashes with the [`Trace`] in the lowest two bits.
+/// Which paths a layer has, as sorted hashes with the [`Trace`] in the lowest three bits.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Traces {
     sorted: Vec<u64>,
@@ -173,6 +175,8 @@ pub(super) struct LayerFacts {
     pub(super) md5sums: BTreeMap<Vec<u8>, Vec<(Vec<u8>, Md5)>>,
     /// Member names that no valid archive has.
     pub(super) odd_names: Vec<String>,
+    /// Entries that engines unpack differently, and how.
+    pub(super) odd_entries: Vec<(Vec<u8>, String)>,
     /// There were more unusable app files than are kept.
     pub(super) app_files_cut: bool,
     /// Bytes of the uncompressed tar stream.

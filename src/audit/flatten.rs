@@ -6,7 +6,31 @@
 //! beneath its path.
 
 use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Trace};
-use super::paths::{ancestors, split};
+use super::interest::Interest;
+use super::paths::{ancestors, is_beneath, split};
+
+/// Where a container has something else than the image: its engine's file systems, and directories in which
+/// every user may put files.
+const ELSEWHERE: [&[u8]; 8] = [
+    b"dev",
+    b"proc",
+    b"run",
+    b"sys",
+    b"tmp",
+    b"var/lock",
+    b"var/run",
+    b"var/tmp",
+];
+
+/// Where a path leads that a program opens in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reach {
+    There(Vec<u8>),
+    /// To nothing, and no user but root can put something there.
+    Absent,
+    /// Out of what the audit knows, or to where a container's user may put a file.
+    Outside(Vec<u8>),
+}
 
 /// How many symbolic links are followed, as in Linux.
 const MAX_LINKS: usize = 40;
@@ -78,7 +102,11 @@ impl<'a> Flat<'a> {
                 Trace::Whiteout,
                 Trace::Opaque,
             ];
-            here.iter().any(|trace| traces.has(hash, *trace)) || self.hides_beneath(upper, &above)
+            let replaces = traces.has(hash, Trace::Implied)
+                && self.layers[layer].traces.has(hash, Trace::Other);
+            replaces
+                || here.iter().any(|trace| traces.has(hash, *trace))
+                || self.hides_beneath(upper, &above)
         })
     }
 
@@ -95,20 +123,34 @@ impl<'a> Flat<'a> {
     pub(super) fn origin(&self, path: &[u8]) -> Option<usize> {
         let hash = self.hasher.hash(path);
         let above: Vec<u64> = ancestors(path).map(|path| self.hasher.hash(path)).collect();
+        // The directory itself, with its owner and mode, may be a lower layer's.
+        let mut implied = None;
         for layer in (0..self.layers.len()).rev() {
             let traces = &self.layers[layer].traces;
-            if traces.has(hash, Trace::Other) || traces.has(hash, Trace::Directory) {
+            if traces.has(hash, Trace::Directory) {
                 return Some(layer);
             }
+            if traces.has(hash, Trace::Other) {
+                return implied.or(Some(layer));
+            }
+            if traces.has(hash, Trace::Implied) {
+                implied = implied.or(Some(layer));
+            }
             if traces.has(hash, Trace::Whiteout) || self.hides_beneath(layer, &above) {
-                return None;
+                return implied;
             }
         }
-        None
+        implied
     }
 
     pub(super) fn has(&self, path: &[u8]) -> bool {
         self.origin(path).is_some()
+    }
+
+    /// Whether the image has something else than a directory there.
+    pub(super) fn is_other(&self, path: &[u8]) -> bool {
+        self.origin(path)
+            .is_some_and(|layer| self.layer_has(layer, path))
     }
 
     /// Whether a layer itself has something at a path.
@@ -123,6 +165,28 @@ impl<'a> Flat<'a> {
         Some((layer, self.layers[layer].items.get(path)?))
     }
 
+    /// Where a path leads in a container, through all symbolic links.
+    pub(super) fn reach(&self, path: &[u8]) -> Reach {
+        let Some((real, is_known)) = self.resolve(path) else {
+            return Reach::Absent;
+        };
+        if real == b"dev/null" {
+            Reach::Absent
+        } else if !is_known {
+            Reach::Outside(real)
+        } else if self.has(&real) {
+            Reach::There(real)
+        } else if ancestors(&real)
+            .filter(|above| self.has(above))
+            .last()
+            .is_none_or(Interest::guards)
+        {
+            Reach::Absent
+        } else {
+            Reach::Outside(real)
+        }
+    }
+
     /// The target of a path after following the kept symbolic links. `None` if there is no target.
     pub(super) fn real(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.follow(path).filter(|real| self.has(real))
@@ -130,6 +194,13 @@ impl<'a> Flat<'a> {
 
     /// As [`Self::real`], also for a missing target. `None` if links form a circle.
     pub(super) fn follow(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.resolve(path).map(|(real, _)| real)
+    }
+
+    /// The target, and whether the image alone decides what lies there: no engine's file system and no link
+    /// that was not kept is on the way.
+    fn resolve(&self, path: &[u8]) -> Option<(Vec<u8>, bool)> {
+        let mut is_known = true;
         let mut waiting: Vec<Vec<u8>> = parts(path);
         waiting.reverse();
         let mut real: Vec<u8> = Vec::new();
@@ -161,16 +232,43 @@ impl<'a> Flat<'a> {
                     }
                     waiting.extend(parts(target).into_iter().rev());
                 }
-                _ => real = next,
+                Some((_, Item { kind, .. })) => {
+                    is_known &= waiting.is_empty() || *kind == ItemKind::Directory;
+                    real = next;
+                }
+                None => {
+                    let is_other = |layer: usize| {
+                        let traces = &self.layers[layer].traces;
+                        traces.has(self.hasher.hash(&next), Trace::Other)
+                    };
+                    is_known &= waiting.is_empty() || !self.origin(&next).is_some_and(is_other);
+                    real = next;
+                }
             }
+            let is_elsewhere = |place: &&[u8]| is_beneath(&real, place);
+            is_known &= !ELSEWHERE.iter().any(is_elsewhere);
         }
-        Some(real)
+        Some((real, is_known))
     }
 
     /// As [`Self::read`], through symbolic links.
     pub(super) fn read_through_links(&self, path: &[u8]) -> Lookup<'a> {
-        self.real(path)
-            .map_or(Lookup::Absent, |real| self.read(&real))
+        match self.reach(path) {
+            Reach::Absent => Lookup::Absent,
+            Reach::There(real) => self.read(&real),
+            Reach::Outside(_) => Lookup::Unreadable {
+                layer: self.layer_of(path),
+                problem: "it leads to where a container's user may put a file",
+            },
+        }
+    }
+
+    /// The layer to name for a path: that of its entry, or of its nearest ancestor.
+    pub(super) fn layer_of(&self, path: &[u8]) -> usize {
+        let above: Vec<&[u8]> = ancestors(path).collect();
+        self.origin(path)
+            .or_else(|| above.iter().rev().find_map(|above| self.origin(above)))
+            .unwrap_or(0)
     }
 
     /// The content of one of the files of [`super::interest::Interest::reads`].
@@ -194,7 +292,8 @@ impl<'a> Flat<'a> {
         match self.layers[layer].items.get(path) {
             None => {
                 let hash = self.hasher.hash(path);
-                if self.layers[layer].traces.has(hash, Trace::Directory) {
+                let traces = &self.layers[layer].traces;
+                if traces.has(hash, Trace::Directory) || traces.has(hash, Trace::Implied) {
                     unreadable("it is a directory")
                 } else {
                     unreadable("it lies outside the directories that the audit reads")

@@ -9,7 +9,19 @@ use super::paths::{is_beneath, join, split};
 use super::{dpkg, known, secrets};
 
 /// Files that decide which users may become root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
-const ACCOUNT_FILES: [&str; 22] = [
+const ACCOUNT_FILES: [&str; 34] = [
+    "etc/passwd+",
+    "etc/passwd-",
+    "etc/shadow+",
+    "etc/shadow-",
+    "etc/group+",
+    "etc/group-",
+    "etc/gshadow+",
+    "etc/gshadow-",
+    "etc/subuid+",
+    "etc/subuid-",
+    "etc/subgid+",
+    "etc/subgid-",
     "etc/passwd",
     "etc/shadow",
     "etc/group",
@@ -34,7 +46,10 @@ const ACCOUNT_FILES: [&str; 22] = [
     "usr/etc/nsswitch.conf",
 ];
 
-const ACCOUNT_DIRECTORIES: [&str; 17] = [
+const ACCOUNT_DIRECTORIES: [&str; 20] = [
+    "run/nscd",
+    "var/run/nscd",
+    "var/lib/misc",
     "etc/sudoers.d",
     "usr/local/etc/sudoers.d",
     "etc/doas.d",
@@ -55,7 +70,8 @@ const ACCOUNT_DIRECTORIES: [&str; 17] = [
 ];
 
 /// Those of them that are read. And the files of [`READ_DIRECTORIES`].
-const READ_FILES: [&str; 21] = [
+const READ_FILES: [&str; 22] = [
+    "etc/security/faillock.conf",
     "etc/passwd",
     "etc/shadow",
     "etc/group",
@@ -116,7 +132,15 @@ const SYSTEM_TREES: [&str; 14] = [
 const LOCAL_LIBRARY: &str = "usr/local/lib";
 
 /// Parent directories of those above: a user who can write here can replace them.
-const UPPER_DIRECTORIES: [&str; 5] = ["", "etc", "usr", "usr/local", "usr/local/etc"];
+const UPPER_DIRECTORIES: [&str; 7] = [
+    "",
+    "etc",
+    "usr",
+    "usr/local",
+    "usr/local/etc",
+    "var",
+    "var/lib",
+];
 
 /// The role of a path for the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +168,20 @@ impl Interest {
         READ_DIRECTORIES
             .iter()
             .any(|read| read.as_bytes() == directory)
+    }
+
+    /// Whether findings tell of a user other than root who can write to this directory.
+    pub(super) fn guards(directory: &[u8]) -> bool {
+        let beneath = |list: &[&str]| {
+            list.iter()
+                .any(|known| is_beneath(directory, known.as_bytes()))
+        };
+        UPPER_DIRECTORIES
+            .iter()
+            .any(|known| known.as_bytes() == directory)
+            || beneath(&SYSTEM_TREES)
+            || beneath(&ACCOUNT_DIRECTORIES)
+            || is_beneath(directory, LOCAL_LIBRARY.as_bytes())
     }
 
     pub(super) fn new(config: &ImageConfig) -> Self {
@@ -235,6 +273,9 @@ impl Interest {
             return true;
         }
         let own = member.uid != 0 || writable;
+        if (path == b"run" || path == b"var/run") && own {
+            return true;
+        }
         if (is_beneath(path, LOGS) || path == b"var") && is_way(&member.kind, own) {
             return true;
         }
@@ -242,7 +283,10 @@ impl Interest {
             MemberKind::CharDevice { .. } | MemberKind::BlockDevice { .. } => true,
             MemberKind::File | MemberKind::HardLink(_) | MemberKind::Directory => {
                 let directory = member.kind == MemberKind::Directory;
-                let foreign = member.uid != 0 && Some(member.uid) == self.runtime_uid;
+                // In `/usr/local/lib`, many images have thousands of files of a builder's.
+                let is_local = !directory && is_beneath(path, LOCAL_LIBRARY.as_bytes());
+                let foreign =
+                    member.uid != 0 && (!is_local || Some(member.uid) == self.runtime_uid);
                 (!directory && (member.mode & 0o6000 != 0 || dpkg::is_verified(path)))
                     || (directory && member.mode & 0o1002 == 0o002)
                     || (place == PathKind::System && (writable || foreign))

@@ -98,7 +98,9 @@ const NET_RAW: u32 = 13;
 const SYS_NICE: u32 = 23;
 
 /// Programs without their own setuid bit that setuid programs run as root.
-const HELPERS: [&str; 5] = [
+const HELPERS: [&str; 7] = [
+    "sbin/nscd",
+    "sbin/sss_cache",
     "sbin/mkhomedir_helper",
     "sbin/pam_namespace_helper",
     "sbin/unix_chkpwd",

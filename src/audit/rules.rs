@@ -38,7 +38,7 @@ use Severity::{High, Info, Low, Medium};
 const NUMBER: &str = "set USER to a decimal number above 0, such as 1001";
 
 /// All rules, in the order in which findings of one severity are shown.
-pub const RULES: [Rule; 48] = [
+pub const RULES: [Rule; 49] = [
     rule(
         "user-missing",
         High,
@@ -250,6 +250,13 @@ pub const RULES: [Rule; 48] = [
         "`chmod go-w`, and root as the owner",
     ),
     rule(
+        "path-created",
+        High,
+        "The configuration makes an engine create a directory in the system",
+        "Engines create a working directory or a volume that the image does not have and give it to the image's user; in a system directory, root's programs load or ask what lies there.",
+        "set WorkingDir and Volumes to the application's own directories",
+    ),
+    rule(
         "sticky-missing",
         Medium,
         "A world-writable directory has no sticky bit",
@@ -364,8 +371,8 @@ pub const RULES: [Rule; 48] = [
     rule(
         "layer-path",
         High,
-        "A layer has a name with `..` in it",
-        "Programs that unpack it may write outside the image.",
+        "A layer has an entry that programs unpack differently",
+        "A name with `..` may lead outside the image; a hard link with another owner, an attribute of overlayfs or a path through a link of the same layer may make other files than the audit sees.",
         "build the layer with a sound tool",
     ),
     rule(

@@ -1,5 +1,6 @@
 //! One pass over one layer: from a tar stream to [`LayerFacts`]. Nothing is unpacked.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,6 +95,7 @@ pub(super) fn scan(
         buffer: vec![0; 128 * 1024],
         kept: 0,
         app_files: 0,
+        parents: Parents::default(),
     };
     let mut tar = TarReader::new(tar, Limits::default());
     while let Some(member) = tar.next_member()? {
@@ -114,6 +116,15 @@ struct Scan<'a> {
     buffer: Vec<u8>,
     kept: u64,
     app_files: usize,
+    parents: Parents,
+}
+
+/// Directories that a layer's members lie in, and what is no directory, by the hashes of their paths.
+#[derive(Default)]
+struct Parents {
+    last: Vec<u8>,
+    directories: HashSet<u64>,
+    others: HashSet<u64>,
 }
 
 impl Scan<'_> {
@@ -134,6 +145,14 @@ impl Scan<'_> {
         };
         let (directory, name) = split(&path);
         if name == OPAQUE_NAME.as_bytes() {
+            if directory.is_empty() {
+                // Engines differ about it: what would be hidden is judged.
+                self.odd(
+                    &path,
+                    "would hide all lower layers, and engines differ about it",
+                );
+                return Ok(());
+            }
             return self.trace(directory, Trace::Opaque);
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX.as_bytes()) {
@@ -154,6 +173,14 @@ impl Scan<'_> {
             _ => Trace::Other,
         };
         self.trace(&path, trace)?;
+        self.parents(&path, trace)?;
+        if let Some(name) = member.xattrs.keys().find(|name| is_of_overlay(name)) {
+            let what = format!(
+                "has the attribute {}, by which the kernel shows something else there",
+                paths::text(name.as_bytes())
+            );
+            self.odd(&path, &what);
+        }
         // Of several members with one name, the last one stays.
         self.facts.items.remove(&path);
         self.facts.md5sums.remove(&path);
@@ -166,6 +193,45 @@ impl Scan<'_> {
         let hash = self.hasher.hash(path);
         self.facts.traces.add(hash, trace);
         Ok(())
+    }
+
+    /// Marks the directories that a member lies in: those without an entry come to be all the same.
+    fn parents(&mut self, path: &[u8], trace: Trace) -> Result<(), ScanError> {
+        let hash = self.hasher.hash(path);
+        let is_mixed = if trace == Trace::Other {
+            self.parents.others.insert(hash);
+            self.parents.directories.contains(&hash)
+        } else {
+            self.parents.others.contains(&hash)
+        };
+        let (directory, _) = split(path);
+        let mut is_behind = false;
+        if self.parents.last != directory || self.parents.directories.is_empty() {
+            let above: Vec<&[u8]> = paths::ancestors(path).collect();
+            for above in above.into_iter().rev() {
+                let hash = self.hasher.hash(above);
+                is_behind |= self.parents.others.contains(&hash);
+                if !self.parents.directories.insert(hash) {
+                    break;
+                }
+                self.budget.take(TRACE_COST)?;
+                self.facts.traces.add(hash, Trace::Implied);
+            }
+            directory.clone_into(&mut self.parents.last);
+        }
+        if is_mixed || is_behind {
+            let what = "is, or lies in, what the layer has as a directory and as something else";
+            self.odd(path, what);
+        }
+        Ok(())
+    }
+
+    fn odd(&mut self, path: &[u8], what: &str) {
+        if self.facts.odd_entries.len() < MAX_ODD_NAMES {
+            self.facts
+                .odd_entries
+                .push((path.to_vec(), what.to_owned()));
+        }
     }
 
     fn keep(&mut self, path: Vec<u8>, member: &Member, read: Known) -> Result<(), ScanError> {
@@ -183,13 +249,29 @@ impl Scan<'_> {
             links: read.links,
             content: read.content,
         };
+        let mut differs = false;
         if let ItemKind::HardLink(target) = &item.kind
             && let Some(known) = self.facts.items.get_mut(target)
         {
-            // One file with two names. Docker sets the mode of a link's header on it, too.
-            known.mode |= member.mode & 0o6000;
-            item = known.clone();
+            // One file with two names. Engines set on it what a link's header has, some of them all of it.
+            differs = (known.uid, known.gid) != (item.uid, item.gid)
+                || item.mode & !known.mode & 0o6022 != 0
+                || (item.capability.is_some() && item.capability != known.capability)
+                || (item.acl.is_some() && item.acl != known.acl);
+            known.mode |= item.mode & 0o6022;
+            known.capability = known.capability.or(item.capability);
+            known.acl = known.acl.take().or(item.acl.take());
+            let (uid, gid) = (item.uid, item.gid);
+            item = Item {
+                uid,
+                gid,
+                ..known.clone()
+            };
             wanted = true;
+        }
+        if differs {
+            let what = "is a further name of a file, with another owner, mode or attribute than the file's";
+            self.odd(&path, what);
         }
         if !wanted {
             return Ok(());
@@ -345,8 +427,21 @@ struct Known {
     links: Option<elf::Links>,
 }
 
+/// By what of them, what lies in a directory can be written: its own list, and that of new files in it.
 fn acl_of(member: &Member) -> Option<acl::Acl> {
-    acl::parse(member.xattrs.get(std::ffi::OsStr::new(acl::ATTRIBUTE))?)
+    let list = |name: &str| acl::parse(member.xattrs.get(std::ffi::OsStr::new(name))?);
+    let new = list(acl::OF_NEW_FILES);
+    match (list(acl::ATTRIBUTE), new) {
+        (Some(own), Some(new)) => Some(own.and(new)),
+        (own, new) => own.or(new),
+    }
+}
+
+/// An attribute that overlayfs reads: it can show another directory in a directory's place.
+fn is_of_overlay(name: &std::ffi::OsStr) -> bool {
+    [&b"trusted.overlay."[..], b"user.overlay."]
+        .iter()
+        .any(|prefix| name.as_bytes().starts_with(prefix))
 }
 
 fn capability_of(member: &Member) -> Option<capability::Capability> {

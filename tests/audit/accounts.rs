@@ -350,7 +350,8 @@ fn harmless_neighbours_of_sudo_and_pam() {
         assert_eq!(told, found, "{service}: {text}");
     }
     for (path, target, leads_on) in [
-        ("etc/security/group.conf", "/opt/group.conf", false),
+        ("etc/security/group.conf", "/opt/group.conf", true),
+        ("etc/security/group.conf", "group-own.conf", false),
         ("etc/security/namespace.d", "/opt/namespace.d", true),
     ] {
         let linked = with_password(base(Layer::new()))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{lines, lossy};
+use super::{is_space, lines, lossy};
 
 /// The sources of one database, `passwd: files db`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +19,11 @@ pub fn parse(bytes: &[u8]) -> Vec<Sources> {
         .filter_map(|(line, text)| {
             let text = lossy(text);
             let text = text.split('#').next().unwrap_or_default();
-            let (database, rest) = text.split_once(':')?;
+            // The name ends at a blank, too: glibc does not insist on the colon.
+            let (database, rest) = text.split_once(|letter| letter == ':' || is_space(letter))?;
             let mut services = Vec::new();
             let mut in_brackets = false;
-            for word in rest.split_whitespace() {
+            for word in rest.split(is_space).filter(|word| !word.is_empty()) {
                 in_brackets |= word.starts_with('[');
                 if !in_brackets {
                     // `files[NOTFOUND=return]` is read without the blank, too.
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn sources_in_order() {
-        let text = b"# passwd: evil\npasswd:  files [NOTFOUND=return UNAVAIL=continue] db\nshadow:files[x] own # no\nodd\n";
+        let text = b"# passwd: evil\npasswd:  files [NOTFOUND=return UNAVAIL=continue] db\nshadow:files[x] own # no\nodd\ngroup own\x0bfiles\n";
         let read = parse(text);
         let read: Vec<_> = read
             .iter()
@@ -96,7 +97,8 @@ mod tests {
             read,
             [
                 ("passwd", "files db".into()),
-                ("shadow", "files own".into())
+                ("shadow", "files own".into()),
+                ("group", "own files".into())
             ]
         );
     }

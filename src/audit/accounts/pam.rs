@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{lines, lossy};
+use super::{is_space, joined};
 
 /// How deep files may include files.
 const MAX_DEPTH: usize = 16;
@@ -57,42 +57,66 @@ pub struct Line {
 pub enum Statement {
     Line(Line),
     Include(String),
-    /// Text that PAM does not understand: it fails the `auth` stack.
+    /// Text that PAM does not understand. Some of it fails a stack, some is left out.
     Odd,
+    /// Text that releases of PAM read differently, and its line.
+    Unclear(usize),
+}
+
+/// What libpam's buffer holds of one line: it reads what is behind as a line of its own.
+const MAX_LINE: usize = 1023;
+
+/// The lines as libpam joins them, and those that are unclear.
+fn joined_lines(bytes: &[u8]) -> (Vec<(usize, String)>, Option<usize>) {
+    let is_unclear = |line: &&[u8]| {
+        let blank_behind = line.trim_ascii_end();
+        line.len() >= MAX_LINE
+            || line.contains(&0)
+            || (blank_behind.len() < line.len() && blank_behind.ends_with(b"\\"))
+    };
+    let unclear = bytes
+        .split(|&byte| byte == b'\n')
+        .position(|line| is_unclear(&line));
+    let joined = joined(bytes, true);
+    let too_long = joined.iter().find(|(_, text)| text.len() >= MAX_LINE);
+    let unclear = unclear.map(|at| at + 1).or(too_long.map(|(line, _)| *line));
+    (joined, unclear)
 }
 
 /// Reads one file of `/etc/pam.d`.
 pub fn parse(bytes: &[u8]) -> Vec<Statement> {
-    let joined = lossy(bytes).replace("\\\n", " ");
-    lines(joined.as_bytes())
-        .map(|(number, text)| {
-            let text = lossy(text);
-            let text = text.split('#').next().unwrap_or_default();
-            statement(number, text)
-        })
+    let (joined, unclear) = joined_lines(bytes);
+    joined
+        .iter()
+        .map(|(number, text)| statement(*number, text))
+        .chain(unclear.map(Statement::Unclear))
         .collect()
 }
 
 /// Reads `/etc/pam.conf`, where each line begins with its service; those of one service.
 pub fn parse_common(bytes: &[u8], service: &str) -> Vec<Statement> {
-    let joined = lossy(bytes).replace("\\\n", " ");
-    lines(joined.as_bytes())
+    let (joined, unclear) = joined_lines(bytes);
+    joined
+        .iter()
         .filter_map(|(number, text)| {
-            let text = lossy(text);
-            let text = text.split('#').next().unwrap_or_default().trim();
-            let (own, rest) = text.split_once(char::is_whitespace)?;
+            let (own, rest) = next_word(text)?;
             own.eq_ignore_ascii_case(service)
-                .then(|| statement(number, rest))
+                .then(|| statement(*number, rest))
         })
+        .chain(unclear.map(Statement::Unclear))
         .collect()
 }
 
 fn statement(number: usize, text: &str) -> Statement {
-    let text = text.trim();
-    if let Some(name) = text.strip_prefix("@include") {
-        return Statement::Include(name.trim().to_owned());
-    }
     let mut words = words(text).into_iter();
+    if let Some((first, rest)) = next_word(text)
+        && first.eq_ignore_ascii_case("@include")
+    {
+        return match next_word(rest) {
+            Some((name, _)) => Statement::Include(name),
+            None => Statement::Odd,
+        };
+    }
     let (Some(kind), Some(control), Some(module)) = (words.next(), words.next(), words.next())
     else {
         return Statement::Odd;
@@ -116,17 +140,34 @@ fn statement(number: usize, text: &str) -> Statement {
     })
 }
 
-/// Words, of which `[…]` is one.
+/// The next word and what is behind it. `[…]` is one word, wherever it stands, without its brackets.
+fn next_word(text: &str) -> Option<(String, &str)> {
+    let text = text.trim_start_matches([' ', '\t', '\n']);
+    if text.is_empty() {
+        return None;
+    }
+    let Some(inner) = text.strip_prefix('[') else {
+        let end = text.find([' ', '\t', '\n']).unwrap_or(text.len());
+        return Some((text[..end].to_owned(), &text[end..]));
+    };
+    let mut word = String::new();
+    let mut letters = inner.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            ']' => return Some((word, &inner[at + 1..])),
+            '\\' if letters.next_if(|(_, next)| *next == ']').is_some() => word.push(']'),
+            letter => word.push(letter),
+        }
+    }
+    Some((word, ""))
+}
+
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let end = match rest.strip_prefix('[') {
-            Some(inner) => inner.find(']').map_or(rest.len(), |at| at + 2),
-            None => rest.find(char::is_whitespace).unwrap_or(rest.len()),
-        };
-        words.push(rest[..end].to_owned());
-        rest = rest[end..].trim_start();
+    let mut rest = text;
+    while let Some((word, behind)) = next_word(rest) {
+        words.push(word);
+        rest = behind;
     }
     words
 }
@@ -157,25 +198,49 @@ fn control_of(text: &str) -> Option<Control> {
         ]),
         "include" => Some(Control::Include),
         "substack" => Some(Control::Substack),
-        text => {
-            let inner = text.strip_prefix('[')?.strip_suffix(']')?;
-            let mut pairs = Vec::new();
-            for pair in inner.split_whitespace() {
-                let (answer, action) = pair.split_once('=')?;
-                let action = match action {
-                    "ignore" => Action::Ignore,
-                    "ok" => Action::Ok,
-                    "done" => Action::Done,
-                    "bad" => Action::Bad,
-                    "die" => Action::Die,
-                    "reset" => Action::Reset,
-                    number => Action::Jump(number.parse().ok()?),
-                };
-                pairs.push((answer.to_owned(), action));
-            }
-            Some(Control::Answers(pairs))
-        }
+        _ => Some(Control::Answers(pairs_of(text)?)),
     }
+}
+
+/// `success=ok default=ignore`, with or without blanks between (`_pam_parse_control`). As there, the first
+/// `default` counts.
+fn pairs_of(text: &str) -> Option<Vec<(String, Action)>> {
+    const ACTIONS: [(&str, Action); 6] = [
+        ("ignore", Action::Ignore),
+        ("ok", Action::Ok),
+        ("done", Action::Done),
+        ("bad", Action::Bad),
+        ("die", Action::Die),
+        ("reset", Action::Reset),
+    ];
+    let mut pairs: Vec<(String, Action)> = Vec::new();
+    let mut rest = text.trim_start_matches(is_space);
+    while !rest.is_empty() {
+        let is_of_name = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
+        let end = rest.find(|letter| !is_of_name(letter))?;
+        let (name, behind) = rest.split_at(end);
+        let value = behind.trim_start_matches(is_space).strip_prefix('=')?;
+        let value = value.trim_start_matches(is_space);
+        let known = ACTIONS
+            .iter()
+            .find_map(|(word, action)| Some((*action, value.strip_prefix(word)?)));
+        let (action, behind) = if let Some(known) = known {
+            known
+        } else {
+            let end = value.find(|letter: char| !letter.is_ascii_digit());
+            let (number, behind) = value.split_at(end.unwrap_or(value.len()));
+            match number.parse().ok()? {
+                0 => (Action::Ignore, behind),
+                count => (Action::Jump(count), behind),
+            }
+        };
+        let is_again = name == "default" && pairs.iter().any(|(known, _)| known == name);
+        if !is_again {
+            pairs.push((name.to_owned(), action));
+        }
+        rest = behind.trim_start_matches(is_space);
+    }
+    (!pairs.is_empty()).then_some(pairs)
 }
 
 /// A module's answer to a person who knows no secret.
@@ -197,17 +262,42 @@ impl Answer {
         match self {
             Self::Success => &["success"],
             Self::Ignore => &["ignore"],
-            Self::Wrong => &["auth_err"],
-            Self::Failure => &[
-                "auth_err",
-                "user_unknown",
-                "perm_denied",
-                "authinfo_unavail",
-            ],
-            Self::Unknown => &["module_unknown"],
+            // Without a terminal, say, there is no secret at all, and the error has another name.
+            Self::Wrong | Self::Failure => &FAILURES,
+            Self::Unknown => &["module_unknown", "symbol_err", "open_err"],
         }
     }
 }
+
+/// The names of errors (`_pam_token_returns`).
+const FAILURES: [&str; 26] = [
+    "auth_err",
+    "user_unknown",
+    "perm_denied",
+    "authinfo_unavail",
+    "conv_err",
+    "conv_again",
+    "incomplete",
+    "authtok_err",
+    "authtok_recover_err",
+    "authtok_recovery_err",
+    "authtok_lock_busy",
+    "authtok_disable_aging",
+    "authtok_expired",
+    "cred_insufficient",
+    "cred_unavail",
+    "cred_expired",
+    "cred_err",
+    "acct_expired",
+    "session_err",
+    "service_err",
+    "system_err",
+    "buf_err",
+    "maxtries",
+    "try_again",
+    "no_module_data",
+    "abort",
+];
 
 /// What a module may answer; and what root then does for the image's author.
 pub type Judged = (Vec<Answer>, Option<String>);
@@ -254,44 +344,72 @@ pub struct StackEnd {
     pub deeds: BTreeSet<Deed>,
 }
 
+/// How many modules are reached at most on all ways through a stack.
+const MAX_REACHED: usize = 100_000;
+
 /// Walks a stack along every path that the modules' answers allow.
 pub fn walk(stack: &[Node]) -> StackEnd {
     let mut outcome = StackEnd::default();
+    let mut budget = MAX_REACHED;
+    let ends = walk_from(stack, Mood::Undecided, &mut outcome.deeds, &mut budget);
+    // What is too long to be walked counts as open.
+    outcome.passes = ends.contains(&Mood::Good) || budget == 0;
+    outcome
+}
+
+/// The states in which a stack can end. A substack goes on with the state before it, and `reset` in it
+/// brings that state back; its end by `die` or `done` ends only itself.
+fn walk_from(
+    stack: &[Node],
+    start: Mood,
+    deeds: &mut BTreeSet<Deed>,
+    budget: &mut usize,
+) -> BTreeSet<Mood> {
+    let mut ends = BTreeSet::new();
     // The position and the state so far: each pair is visited once.
     let mut seen = BTreeSet::new();
-    let mut waiting = vec![(0, Mood::Undecided)];
+    let mut waiting = vec![(0, start)];
     while let Some((at, mood)) = waiting.pop() {
+        if *budget == 0 {
+            break;
+        }
         if !seen.insert((at, mood)) {
             continue;
         }
+        *budget -= 1;
         let Some(node) = stack.get(at) else {
-            outcome.passes |= mood == Mood::Good;
+            ends.insert(mood);
             continue;
         };
         match node {
             Node::Substack(inner) => {
-                let inner = walk(inner);
-                outcome.deeds.extend(inner.deeds);
-                if inner.passes {
-                    waiting.push((at + 1, after(mood, Answer::Success, Action::Ok)));
-                }
-                waiting.push((at + 1, Mood::Failed));
+                let moods = walk_from(inner, mood, deeds, budget);
+                waiting.extend(moods.into_iter().map(|mood| (at + 1, mood)));
             }
             Node::Step(step) => {
                 if let Some(what) = &step.does {
-                    outcome.deeds.insert(Deed {
+                    deeds.insert(Deed {
                         what: what.clone(),
                         label: step.label.clone(),
                     });
                 }
                 for answer in &step.answers {
                     for action in actions(step, *answer) {
-                        let next = after(mood, *answer, action);
+                        let next = match action {
+                            Action::Reset => start,
+                            action => after(mood, *answer, action),
+                        };
                         match action {
-                            Action::Done if next == Mood::Good => outcome.passes = true,
-                            Action::Die => {}
+                            Action::Done if next == Mood::Good => {
+                                ends.insert(next);
+                            }
                             // Past the end is an error, which fails.
-                            Action::Jump(count) if at + count >= stack.len() => {}
+                            Action::Jump(count) if count >= stack.len() - at => {
+                                ends.insert(Mood::Failed);
+                            }
+                            Action::Die => {
+                                ends.insert(next);
+                            }
                             Action::Jump(count) => waiting.push((at + 1 + count, next)),
                             _ => waiting.push((at + 1, next)),
                         }
@@ -300,7 +418,7 @@ pub fn walk(stack: &[Node]) -> StackEnd {
             }
         }
     }
-    outcome
+    ends
 }
 
 /// A failure can have several names; the action of each is followed.
@@ -336,11 +454,11 @@ fn after(mood: Mood, answer: Answer, action: Action) -> Mood {
 }
 
 /// The modules of all stacks of a service, through all that it includes: libpam loads each of them when
-/// the first stack runs.
+/// the first stack runs. `None` if there are too many files.
 pub fn modules(
     service: &str,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
-) -> BTreeSet<String> {
+) -> Option<BTreeSet<String>> {
     let mut modules = BTreeSet::new();
     // Of a file that is included for one kind, the lines of this kind count.
     let mut waiting: Vec<(String, Option<Kind>)> = vec![(service.to_owned(), None)];
@@ -348,7 +466,7 @@ pub fn modules(
     while let Some((name, only)) = waiting.pop() {
         for statement in read(&name).into_iter().flatten() {
             let next = match statement {
-                Statement::Odd => continue,
+                Statement::Odd | Statement::Unclear(_) => continue,
                 Statement::Include(name) => (name, only),
                 Statement::Line(line) if only.is_some_and(|only| only != line.kind) => continue,
                 Statement::Line(line) => match line.control {
@@ -359,12 +477,15 @@ pub fn modules(
                     }
                 },
             };
-            if seen.len() < MAX_LINES && seen.insert(next.clone()) {
+            if seen.insert(next.clone()) {
+                if seen.len() > MAX_LINES {
+                    return None;
+                }
                 waiting.push(next);
             }
         }
     }
-    modules
+    Some(modules)
 }
 
 /// Reads one stack of a service with its included files. `None` if it is too deep or too long.
@@ -390,22 +511,28 @@ fn collect(
         return None;
     }
     let mut nodes = Vec::new();
-    let fails = || {
+    let fails = |answers: &[Answer]| {
         Node::Step(Step {
-            answers: vec![Answer::Wrong],
-            table: vec![("default".into(), Action::Bad)],
+            answers: answers.to_vec(),
+            table: vec![
+                ("ignore".into(), Action::Ignore),
+                ("default".into(), Action::Bad),
+            ],
             does: None,
             label: String::new(),
         })
     };
     let Some(statements) = read(service) else {
-        return Some(vec![fails()]);
+        return Some(vec![fails(&[Answer::Wrong])]);
     };
     for statement in statements {
         *budget = budget.checked_sub(1)?;
         match statement {
-            Statement::Odd if kind == Kind::Auth => nodes.push(fails()),
-            Statement::Odd => {}
+            // It fails the stack, or counts by its own control, which may leave it out.
+            Statement::Odd if kind == Kind::Auth => {
+                nodes.push(fails(&[Answer::Wrong, Answer::Ignore]));
+            }
+            Statement::Odd | Statement::Unclear(_) => {}
             Statement::Include(name) => {
                 nodes.extend(collect(&name, kind, read, step, depth + 1, budget)?);
             }

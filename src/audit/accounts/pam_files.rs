@@ -1,10 +1,10 @@
 //! What PAM's modules read in `/etc/security`: groups and capabilities that they give (group.conf(5),
 //! `pam_cap`'s capability.conf), directories that they exchange (namespace.conf(5), limits.conf(5)).
 
-use super::{lines, lossy};
+use super::{joined, lines, lossy};
 
 /// Groups of which distributions make every user of a desktop a member: nobody becomes root by them.
-const HARMLESS_GROUPS: [&str; 12] = [
+pub const HARMLESS_GROUPS: [&str; 12] = [
     "audio", "cdrom", "dialout", "dip", "floppy", "games", "netdev", "plugdev", "scanner", "tape",
     "users", "video",
 ];
@@ -26,15 +26,35 @@ pub struct Given {
     pub what: String,
 }
 
+/// Modules differ about a backslash at the end of a line: lines are read by themselves and joined.
 fn statements(bytes: &[u8]) -> Vec<(usize, String)> {
-    let joined = lossy(bytes).replace("\\\n", " ");
-    lines(joined.as_bytes())
-        .map(|(line, text)| (line, lossy(text)))
-        .map(|(line, text)| {
-            let text = text.split('#').next().unwrap_or_default().trim();
-            (line, text.to_owned())
-        })
+    let alone = lines(bytes).map(|(line, text)| {
+        let text = lossy(text);
+        let text = text.split('#').next().unwrap_or_default();
+        (line, text.trim_end().trim_end_matches('\\').to_owned())
+    });
+    let mut statements: Vec<(usize, String)> = joined(bytes, true)
+        .into_iter()
+        .chain(alone)
+        .map(|(line, text)| (line, text.trim().to_owned()))
         .filter(|(_, text)| !text.is_empty())
+        .collect();
+    statements.sort();
+    statements.dedup();
+    statements
+}
+
+/// Where `pam_faillock` keeps its files, if faillock.conf says so.
+pub fn faillock_directories(bytes: &[u8]) -> Vec<Given> {
+    statements(bytes)
+        .into_iter()
+        .filter_map(|(line, text)| {
+            let (name, value) = text.split_once('=')?;
+            (name.trim() == "dir").then(|| Given {
+                line,
+                what: value.trim().to_owned(),
+            })
+        })
         .collect()
 }
 

@@ -27,6 +27,8 @@ fn come_of(text: &str) -> (bool, bool) {
             "common-auth" => Some(parse(COMMON.as_bytes())),
             "open" => Some(parse(b"auth sufficient pam_permit.so\n")),
             "loop" => Some(parse(b"auth include loop\n")),
+            "none" => Some(parse(b"account required pam_permit.so\n")),
+            "deny" => Some(parse(b"auth requisite pam_deny.so\n")),
             _ => None,
         }
     };
@@ -100,6 +102,56 @@ fn stacks_that_let_nobody_in_and_their_open_twins() {
             false,
         ),
         ("auth \\\n sufficient pam_permit.so\n", true),
+        ("# note \\\nauth sufficient pam_permit.so\n", true),
+        ("# note \\\n#auth sufficient pam_permit.so\n", false),
+        ("@include open x\n@include common-auth\n", true),
+        ("@INCLUDE open\n@include common-auth\n", true),
+        (
+            "auth sufficient [pam_permit.so]\n@include common-auth\n",
+            true,
+        ),
+        (
+            "auth [sufficient] pam_permit.so\n@include common-auth\n",
+            true,
+        ),
+        (
+            "auth [optional] pam_permit.so\n@include common-auth\n",
+            false,
+        ),
+        (
+            "[auth] sufficient pam_permit.so\n@include common-auth\n",
+            true,
+        ),
+        (
+            "auth [success = done default = ignore] pam_permit.so\n@include common-auth\n",
+            true,
+        ),
+        (
+            "auth [success=donedefault=ignore] pam_permit.so\n@include common-auth\n",
+            true,
+        ),
+        (
+            "auth [success = ignore default = ignore] pam_permit.so\n@include common-auth\n",
+            false,
+        ),
+        (
+            "auth substack none\nauth sufficient pam_permit.so\n@include common-auth\n",
+            true,
+        ),
+        ("auth substack deny\nauth sufficient pam_permit.so\n", false),
+        (
+            "auth [success=ok auth_err=die user_unknown=die default=ignore] pam_unix.so\n\
+             auth required pam_permit.so\n",
+            true,
+        ),
+        (
+            "auth [success=ok default=die] pam_unix.so\nauth required pam_permit.so\n",
+            false,
+        ),
+        (
+            "bogus optional x\nauth sufficient pam_permit.so\n@include common-auth\n",
+            true,
+        ),
         (
             "auth required pam_faillock.so preauth\nauth [success=1 default=bad] pam_unix.so\n\
              auth [default=die] pam_deny.so\nauth sufficient pam_permit.so\n",
@@ -126,7 +178,7 @@ fn modules_of_all_stacks_are_loaded() {
         };
         Some(parse(text))
     };
-    let found: Vec<String> = modules("su", &mut read).into_iter().collect();
+    let found: Vec<String> = modules("su", &mut read).unwrap().into_iter().collect();
     assert_eq!(found, ["/all.so", "/odd.so", "/own.so", "pam_systemd.so"]);
 }
 
@@ -154,6 +206,25 @@ fn lines_of_one_file_for_all_services() {
     let text = b"su auth sufficient pam_permit.so\nlogin auth required pam_unix.so\n";
     assert_eq!(parse_common(text, "su").len(), 1);
     assert_eq!(parse_common(text, "sudo").len(), 0);
+}
+
+#[test]
+fn what_is_unclear_and_what_is_too_much_is_told() {
+    let is_unclear = |text: &str| {
+        let read = parse(text.as_bytes());
+        read.iter().any(|it| matches!(it, Statement::Unclear(_)))
+    };
+    assert!(is_unclear(&format!("#{}\n", "A".repeat(1022))));
+    assert!(is_unclear("auth \\ \nsufficient pam_permit.so\n"));
+    assert!(!is_unclear(&format!("#{}\n", "A".repeat(1000))));
+    let many: String = (0..600).fold(String::new(), |text, number| {
+        text + &format!("session include n{number}\n")
+    });
+    let mut read = |name: &str| match name {
+        "su" => Some(parse(many.as_bytes())),
+        _ => Some(Vec::new()),
+    };
+    assert!(modules("su", &mut read).is_none());
 }
 
 proptest! {

@@ -56,7 +56,17 @@ pub fn judge(field: &[u8]) -> Password {
             Password::Weak("BSDi DES")
         }
         [b'$', rest @ ..] => modular(rest),
-        _ if field.len() == 13 && field.iter().all(is_hash_byte) => Password::Weak("DES"),
+        // With an age behind a comma, or as bigcrypt: a further part for each eight letters.
+        _ if field.len() >= 13 && field[..13].iter().all(is_hash_byte) => {
+            let rest = &field[13..];
+            let is_hash = rest.first().is_none_or(|first| *first == b',')
+                || (rest.len().is_multiple_of(11) && rest.iter().all(is_hash_byte));
+            if is_hash {
+                Password::Weak("DES")
+            } else {
+                Password::Locked
+            }
+        }
         _ => Password::Locked,
     }
 }
@@ -68,17 +78,15 @@ fn modular(rest: &[u8]) -> Password {
     let second = parts.next();
     match (id, second) {
         (_, None) => Password::Locked,
-        (b"1" | b"md5", _) => Password::Weak("MD5"),
+        (id, _) if id == b"1" || id.starts_with(b"md5") => Password::Weak("MD5"),
         (b"3", _) => Password::Weak("NTHASH"),
         (b"sha1", _) => Password::Weak("SHA-1"),
         (b"5" | b"6", Some(second)) => match second.strip_prefix(b"rounds=") {
             Some(rounds) if few(rounds) => Password::Weak("SHA-crypt with few rounds"),
             _ => Password::Usable,
         },
-        (b"2" | b"2a" | b"2b" | b"2x" | b"2y" | b"7" | b"y" | b"gy" | b"argon2id", _) => {
-            Password::Usable
-        }
-        _ => Password::Locked,
+        // bcrypt, scrypt, yescrypt, Argon2; and what the image's own libcrypt may know.
+        _ => Password::Usable,
     }
 }
 
@@ -127,7 +135,14 @@ mod tests {
             ),
             ("$y$j9T$salt$hash", Password::Usable),
             ("$2b$12$hash", Password::Usable),
-            ("$nobody$knows", Password::Locked),
+            ("$nobody$knows", Password::Usable),
+            ("abhfCpXqd4GrI,..", Password::Weak("DES")),
+            ("abhfCpXqd4GrIatlJWV.Y872XzhaZhBwF9c", Password::Weak("DES")),
+            ("NoPasswordLogin", Password::Locked),
+            (
+                "$md5,rounds=5000$abcdefgh$$y6y8ASz28gb3dkLcv.bWO1",
+                Password::Weak("MD5"),
+            ),
         ] {
             assert_eq!(judge(field.as_bytes()), expected, "{field}");
         }

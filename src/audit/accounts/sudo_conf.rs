@@ -1,6 +1,6 @@
 //! `/etc/sudo.conf` (sudo.conf(5)): the plugins, which run as root.
 
-use super::{lines, lossy};
+use super::joined;
 
 /// Where Debian's sudo has its plugins.
 const PLUGINS: &str = "/usr/libexec/sudo";
@@ -9,7 +9,12 @@ const PLUGINS: &str = "/usr/libexec/sudo";
 pub fn plugins(bytes: &[u8]) -> Vec<String> {
     let (directory, names) = read(bytes);
     let path = |name: &String| beneath(&directory, name);
-    names.iter().map(path).collect()
+    let mut paths: Vec<String> = names.iter().map(path).collect();
+    // sudo joins both without a slash.
+    let glued = names.iter().filter(|name| !name.starts_with('/'));
+    paths.extend(glued.map(|name| format!("{directory}{name}")));
+    paths.retain(|path| path.starts_with('/'));
+    paths
 }
 
 /// The path of the plugin with this name.
@@ -26,10 +31,8 @@ pub struct Argument {
 
 /// The plugin arguments that name files, except the file of rules that sudo reads anyway.
 pub fn paths(bytes: &[u8]) -> Vec<Argument> {
-    let joined = lossy(bytes).replace("\\\n", " ");
     let mut paths = Vec::new();
-    for (line, text) in lines(joined.as_bytes()) {
-        let text = lossy(text);
+    for (line, text) in joined(bytes, false) {
         let mut words = text.split_whitespace();
         if !words
             .next()
@@ -40,8 +43,10 @@ pub fn paths(bytes: &[u8]) -> Vec<Argument> {
         let named = words.skip(2).filter(|word| {
             let (key, value) = word.split_once('=').unwrap_or(("", word));
             let value = value.trim_matches('"');
-            (value.contains('/') || key.eq_ignore_ascii_case("sudoers_file"))
-                && value != "/etc/sudoers"
+            let names_a_file = ["sudoers_file", "logfile"]
+                .iter()
+                .any(|known| key.eq_ignore_ascii_case(known));
+            (value.contains('/') || names_a_file) && value != "/etc/sudoers"
         });
         paths.extend(named.map(|word| Argument {
             line,
@@ -54,10 +59,8 @@ pub fn paths(bytes: &[u8]) -> Vec<Argument> {
 /// Lines that make sudo write as root to a file that they name (`Debug`), or load plugins that others can
 /// write (`Set developer_mode`).
 pub fn acting(bytes: &[u8]) -> Vec<Argument> {
-    let joined = lossy(bytes).replace("\\\n", " ");
     let mut acting = Vec::new();
-    for (line, text) in lines(joined.as_bytes()) {
-        let text = lossy(text);
+    for (line, text) in joined(bytes, false) {
         let mut words = text.split_whitespace();
         let first = words.next().unwrap_or_default().to_ascii_lowercase();
         let is_developer = || {
@@ -86,9 +89,7 @@ fn beneath(directory: &str, name: &str) -> String {
 fn read(bytes: &[u8]) -> (String, Vec<String>) {
     let mut directory = PLUGINS.to_owned();
     let mut names = Vec::new();
-    let joined = lossy(bytes).replace("\\\n", " ");
-    for (_, text) in lines(joined.as_bytes()) {
-        let text = lossy(text);
+    for (_, text) in joined(bytes, false) {
         let mut words = text.split_whitespace();
         match words.next().map(str::to_ascii_lowercase).as_deref() {
             Some("plugin") => names.extend(words.nth(1).map(str::to_owned)),
@@ -171,6 +172,14 @@ mod tests {
                 &[],
             ),
             ("# Plugin a b.so sudoers_file=/x", &[]),
+            (
+                "# note \\\nPlugin a b.so sudoers_file=x",
+                &["sudoers_file=x"],
+            ),
+            (
+                "Plugin audit_json audit_json.so logfile=passwd",
+                &["logfile=passwd"],
+            ),
             ("Path askpass /usr/bin/ssh-askpass", &[]),
         ] {
             let found: Vec<String> = paths(text.as_bytes())

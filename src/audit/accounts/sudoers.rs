@@ -6,10 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sudo_defaults::{self, Effect};
-use super::{lossy, strict_decimal};
+use super::{loose_decimal, lossy};
 
 /// How deep aliases may name aliases.
 const MAX_DEPTH: usize = 16;
+
+/// Definitions of one alias that are tried; more count as a match.
+const MAX_DEFINITIONS: usize = 8;
+
+/// One of the ways in which sudo may read the rules.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// `Defaults !case_insensitive_user`, `!case_insensitive_group`.
+    is_exact: bool,
+    definition: usize,
+}
 
 /// The users that an item of a user list stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +82,8 @@ pub struct Asks {
 pub struct Sudoers {
     pub rules: Vec<Rule>,
     pub includes: Vec<Include>,
-    pub user_aliases: BTreeMap<String, Vec<(bool, Who)>>,
+    /// Of several definitions of one name, releases of sudo take different ones: all are kept.
+    pub user_aliases: BTreeMap<String, Vec<Vec<(bool, Who)>>>,
     /// Lines with `Defaults !authenticate`: sudo asks no user for a password.
     pub no_authenticate: Vec<usize>,
     /// `Defaults exempt_group`: sudo does not ask its members for a password.
@@ -156,9 +168,20 @@ impl Asks {
 }
 
 impl Sudoers {
-    /// Whether a rule's user list fits: the last item that fits decides (sudoers(5), "!").
+    /// Whether a rule's user list fits: the last item that fits decides (sudoers(5), "!"). It fits if it does
+    /// in one of the readings: names with and without regard to case, each definition of an alias.
     pub fn fits(&self, users: &[(bool, Who)], person: &Person<'_>) -> bool {
-        self.decides(users, person, &mut BTreeMap::new(), 0) == Some(true)
+        let definitions = self.user_aliases.values().map(Vec::len).max();
+        let definitions = definitions.unwrap_or(1).clamp(1, MAX_DEFINITIONS);
+        [true, false].iter().any(|is_exact| {
+            (0..definitions).any(|definition| {
+                let reading = Reading {
+                    is_exact: *is_exact,
+                    definition,
+                };
+                self.decides(users, person, &mut BTreeMap::new(), (reading, 0)) == Some(true)
+            })
+        })
     }
 
     /// `known` has the results of aliases, so that each is followed only once.
@@ -167,24 +190,32 @@ impl Sudoers {
         users: &'s [(bool, Who)],
         person: &Person<'_>,
         known: &mut BTreeMap<&'s str, Option<bool>>,
-        depth: usize,
+        (reading, depth): (Reading, usize),
     ) -> Option<bool> {
+        let has = |names: &[String], name: &str| {
+            names
+                .iter()
+                .any(|own| own == name || (!reading.is_exact && own.eq_ignore_ascii_case(name)))
+        };
         users.iter().rev().find_map(|(negated, who)| {
             let fits = match who {
                 Who::All => true,
-                Who::User(name) => person.names.contains(name),
+                Who::User(name) => has(person.names, name),
                 Who::Uid(uid) => person.uid == Some(*uid),
-                Who::Group(name) => person.groups.contains(name),
+                Who::Group(name) => has(person.groups, name),
                 Who::Gid(gid) => person.gids.contains(gid),
                 Who::Alias(name) => match self.user_aliases.get(name) {
-                    Some(users) => {
+                    Some(definitions) if definitions.len() > MAX_DEFINITIONS => true,
+                    Some(definitions) => {
+                        let last = definitions.len().saturating_sub(1);
+                        let users = definitions.get(reading.definition.min(last))?;
                         let fits = if let Some(fits) = known.get(name.as_str()) {
                             *fits
                         } else {
                             // An alias that leads back to itself, or too deep, counts as a match.
                             known.insert(name, Some(true));
                             let fits = if depth < MAX_DEPTH {
-                                self.decides(users, person, known, depth + 1)
+                                self.decides(users, person, known, (reading, depth + 1))
                             } else {
                                 Some(true)
                             };
@@ -194,7 +225,7 @@ impl Sudoers {
                         return fits.map(|fits| fits != *negated);
                     }
                     // The name of a user may be in capitals.
-                    None => person.names.contains(name),
+                    None => has(person.names, name),
                 },
                 Who::Netgroup(name) => person.netgroups.contains(name),
                 // Only the plugin knows.
@@ -205,11 +236,21 @@ impl Sudoers {
         })
     }
 
+    /// Adds the aliases of another file.
+    pub fn add_aliases(&mut self, other: BTreeMap<String, Vec<Vec<(bool, Who)>>>) {
+        for (name, definitions) in other {
+            self.user_aliases
+                .entry(name)
+                .or_default()
+                .extend(definitions);
+        }
+    }
+
     /// Adds the content of an included file.
     pub fn merge(&mut self, other: Self) {
         self.rules.extend(other.rules);
         self.includes.extend(other.includes);
-        self.user_aliases.extend(other.user_aliases);
+        self.add_aliases(other.user_aliases);
         self.no_authenticate.extend(other.no_authenticate);
         self.odd_lines.extend(other.odd_lines);
         self.exempt_groups.extend(other.exempt_groups);
@@ -340,7 +381,9 @@ fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
                 sudoers.group_plugins.push(first.to_owned());
             }
             ("pam_service" | "pam_login_service" | "pam_askpass_service", Some(value)) => {
-                sudoers.pam_services.push(value);
+                // libpam takes the last name of a path, in small letters.
+                let name = value.rsplit('/').next().unwrap_or_default();
+                sudoers.pam_services.push(name.to_ascii_lowercase());
             }
             _ => {}
         }
@@ -357,7 +400,7 @@ fn user_aliases(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
         };
         let name = lossy(rest[..equals].trim_ascii());
         let (users, after) = user_list(&rest[equals + 1..]);
-        sudoers.user_aliases.insert(name, users);
+        sudoers.user_aliases.entry(name).or_default().push(users);
         match after.trim_ascii_start().strip_prefix(b":") {
             Some(next) => rest = next,
             None => return,
@@ -396,8 +439,13 @@ fn word(text: &[u8]) -> (Vec<u8>, &[u8]) {
     while let Some(&byte) = text.get(at) {
         match byte {
             b'\\' => {
-                at += 1;
-                word.extend(text.get(at));
+                if let Some(byte) = hexadecimal(&text[at + 1..]) {
+                    at += 3;
+                    word.push(byte);
+                } else {
+                    at += 1;
+                    word.extend(text.get(at));
+                }
             }
             b'"' => quoted = !quoted,
             b' ' | b'\t' | b',' | b'=' if !quoted => break,
@@ -410,17 +458,26 @@ fn word(text: &[u8]) -> (Vec<u8>, &[u8]) {
     (word, &text[at.min(text.len())..])
 }
 
+/// `x70`, behind a backslash.
+fn hexadecimal(text: &[u8]) -> Option<u8> {
+    let digits = text.strip_prefix(b"x")?.get(..2)?;
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
 fn who(word: &[u8]) -> Who {
     match word {
         b"ALL" => Who::All,
-        [b'%', b'#', gid @ ..] => match strict_decimal(gid) {
+        [b'%', b'#', gid @ ..] => match loose_decimal(gid) {
             Some(gid) => Who::Gid(gid),
             None => Who::Other(lossy(word)),
         },
         [b'%', b':', ..] => Who::Plugin(lossy(word)),
         [b'+', name @ ..] => Who::Netgroup(lossy(name)),
         [b'%', name @ ..] => Who::Group(lossy(name)),
-        [b'#', uid @ ..] => match strict_decimal(uid) {
+        [b'#', uid @ ..] => match loose_decimal(uid) {
             Some(uid) => Who::Uid(uid),
             None => Who::Other(lossy(word)),
         },
@@ -474,7 +531,8 @@ fn without_comment(line: &[u8]) -> &[u8] {
     line
 }
 
-/// Lines with their numbers from 1, those that end with a backslash joined with the next.
+/// Lines with their numbers from 1, those that end with a backslash joined with the next; but not a comment,
+/// which ends with its own line.
 fn joined_lines(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let mut lines: Vec<(usize, Vec<u8>)> = Vec::new();
     let mut open = false;
@@ -488,7 +546,9 @@ fn joined_lines(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
             Some((_, last)) if open => last.extend_from_slice(text),
             _ => lines.push((index + 1, text.to_vec())),
         }
-        open = continues;
+        let whole = lines.last().map_or(&b""[..], |(_, last)| last);
+        let is_include = whole.trim_ascii_start().starts_with(b"#include");
+        open = continues && (is_include || without_comment(whole).len() == whole.len());
     }
     lines
 }

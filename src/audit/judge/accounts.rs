@@ -11,9 +11,10 @@ use super::super::accounts::passwd::{self, Passwd};
 use super::super::accounts::shadow::{self, Password};
 use super::super::accounts::sudoers::Person;
 use super::super::accounts::{Id, strict_decimal};
+use super::super::facts::ItemKind;
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
-use super::super::paths::shown;
+use super::super::paths::{shown, text};
 use super::quoted;
 
 pub(super) const PASSWD: &[u8] = b"etc/passwd";
@@ -52,6 +53,17 @@ impl Accounts {
         if let Some((_, bytes)) = readable(flat, GROUP_SHADOW, findings) {
             accounts.secrets = group::parse_shadow(bytes);
         }
+        let netgroup = b"etc/netgroup";
+        if let Lookup::Unreadable { layer, problem } = flat.read_through_links(netgroup) {
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                Severity::High,
+                layer,
+                netgroup,
+                format!("{} cannot be judged: {problem}", shown(netgroup)),
+            ));
+        }
+        copies(flat, findings);
         accounts
     }
 
@@ -125,8 +137,36 @@ impl Accounts {
     pub(super) fn privileged_group(&self, gid: u32) -> Option<&str> {
         self.groups
             .iter()
-            .find(|group| group.gid == Id::Plain(gid) && PRIVILEGED.contains(&group.name.as_str()))
+            .find(|group| {
+                group.gid.number() == Some(gid) && PRIVILEGED.contains(&group.name.as_str())
+            })
             .map(|group| group.name.as_str())
+    }
+}
+
+/// Programs that change accounts write a new file and a copy of the old one beside it, as root, through links.
+fn copies(flat: &Flat<'_>, findings: &mut Vec<Finding>) {
+    let files = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
+    for path in files
+        .iter()
+        .flat_map(|file| ["+", "-"].map(|sign| format!("etc/{file}{sign}")))
+    {
+        let path = path.as_bytes();
+        let Some((layer, item)) = flat
+            .item(path)
+            .filter(|(_, item)| item.kind != ItemKind::File)
+        else {
+            continue;
+        };
+        let target = match &item.kind {
+            ItemKind::Symlink(target) | ItemKind::HardLink(target) => text(target),
+            _ => "something that is not a file".to_owned(),
+        };
+        let message = format!(
+            "is a link to {target}: programs that change accounts as root would write there"
+        );
+        let (rule, severity) = ("account-unreadable", Severity::High);
+        findings.push(Finding::of_path(rule, severity, layer, path, message));
     }
 }
 
@@ -273,8 +313,8 @@ impl Runtime {
                 }
             }
             None => {
-                if let Some(Id::Plain(gid)) = account.map(|account| &account.gid) {
-                    runtime.own_gids.push(*gid);
+                if let Some(gid) = account.and_then(|account| account.gid.number()) {
+                    runtime.own_gids.push(gid);
                 }
             }
         }
@@ -297,7 +337,7 @@ impl Runtime {
         if let Id::Plain(uid) = account.uid {
             runtime.uid = Some(uid);
         }
-        if let Id::Plain(gid) = account.gid {
+        if let Some(gid) = account.gid.number() {
             runtime.own_gids.push(gid);
         }
         runtime.join(accounts, flat);
@@ -309,8 +349,8 @@ impl Runtime {
         let doors = Doors::of(flat);
         for group in &accounts.groups {
             let member = accounts.admits(group, &self.names, doors);
-            if let (true, Id::Plain(gid)) = (member, &group.gid) {
-                self.own_gids.push(*gid);
+            if let (true, Some(gid)) = (member, group.gid.number()) {
+                self.own_gids.push(gid);
             }
         }
         self.gids.extend(&self.own_gids);

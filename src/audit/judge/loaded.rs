@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
-use super::super::flatten::{Flat, Lookup, Seen};
+use super::super::flatten::{Flat, Lookup, Reach, Seen};
 use super::super::known;
 use super::super::linker;
 use super::super::paths::{join, shown, split, text};
@@ -34,7 +34,7 @@ pub(super) struct Loaded<'a> {
     trust: &'a Trust<'a>,
     /// Visible libraries: name, directory, path.
     libraries: Vec<(&'a [u8], &'a [u8], &'a [u8])>,
-    cache: Vec<(&'a [u8], &'a [u8])>,
+    cache: linker::Cache<'a>,
     /// Visible lists of modules for character sets.
     conversions: Vec<&'a [u8]>,
     /// Default directories that are links, and their targets.
@@ -57,7 +57,7 @@ impl<'a> Loaded<'a> {
             .collect();
         let cache = match flat.read_through_links(b"etc/ld.so.cache") {
             Lookup::Bytes { bytes, .. } => linker::cache(bytes),
-            _ => Vec::new(),
+            _ => linker::Cache::default(),
         };
         let conversions = visible(all)
             .filter(|seen| !seen.item.is_directory() && known::is_conversion_list(seen.path))
@@ -126,6 +126,13 @@ impl<'a> Loaded<'a> {
             self.helper(format!("usr/{name}").as_bytes(), owner);
             self.helper(name.as_bytes(), owner);
         }
+        if self.has_way() {
+            for name in ["sbin/nscd", "sbin/sss_cache"] {
+                let owner = "programs that change accounts";
+                self.helper(format!("usr/{name}").as_bytes(), owner);
+                self.helper(name.as_bytes(), owner);
+            }
+        }
     }
 
     /// A link in place of the directory of modules for character sets: its lists and modules were not kept,
@@ -183,8 +190,28 @@ impl<'a> Loaded<'a> {
 
     /// A program that a privileged one runs as root.
     fn helper(&mut self, path: &[u8], owner: &str) {
-        if let Some(real) = self.flat.real(path) {
-            self.file(&real, &format!("is run as root by {owner}"));
+        self.reached(path, &format!("is run as root by {owner}"));
+    }
+
+    /// A file by the path by which a program opens it. What is missing in the image may be there in a container.
+    fn reached(&mut self, path: &[u8], how: &str) -> Option<Vouch> {
+        match self.flat.reach(path) {
+            Reach::Absent => None,
+            Reach::There(real) => Some(self.file(&real, how)),
+            Reach::Outside(target) => {
+                if self.seen.insert(path.to_vec()) {
+                    let layer = self.flat.layer_of(path);
+                    let path = join(b"", path).unwrap_or_default();
+                    let message = format!(
+                        "{how}, and leads to {}, where a container's user may put a file",
+                        shown(&target)
+                    );
+                    let rule = "library";
+                    let finding = Finding::of_path(rule, Severity::High, layer, &path, message);
+                    Bundle::add(&mut self.graves, finding);
+                }
+                Some(Vouch::Unowned)
+            }
         }
     }
 
@@ -192,15 +219,14 @@ impl<'a> Loaded<'a> {
     pub(super) fn by_name(&mut self, name: &[u8], owner: &str) -> bool {
         let found = self.candidates(name, b"", &[]);
         for path in &found {
-            self.file(path, &format!("is loaded by {owner}, which runs as root"));
+            self.reached(path, &format!("is loaded by {owner}, which runs as root"));
         }
         !found.is_empty()
     }
 
     /// A library by its path.
     pub(super) fn by_path(&mut self, path: &[u8], owner: &str) -> Option<Vouch> {
-        let real = self.flat.real(&join(b"", path)?)?;
-        Some(self.file(&real, &format!("is loaded by {owner}, which runs as root")))
+        self.reached(path, &format!("is loaded by {owner}, which runs as root"))
     }
 
     /// The libraries that a loaded file needs itself.
@@ -213,16 +239,16 @@ impl<'a> Loaded<'a> {
         }
         for name in &links.needed {
             for found in self.candidates(name, directory, &links.search) {
-                self.file(&found, &format!("is loaded by {owner}, which runs as root"));
+                self.reached(&found, &format!("is loaded by {owner}, which runs as root"));
             }
         }
     }
 
-    /// Every file that the linker may load for a name.
+    /// Every path at which the linker may find a library.
     fn candidates(&self, name: &[u8], origin: &[u8], search: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
         let mut paths: BTreeSet<Vec<u8>> = BTreeSet::new();
         if name.contains(&b'/') {
-            paths.extend(join(b"", name));
+            paths.insert(name.to_vec());
         } else {
             let near = self
                 .libraries
@@ -231,19 +257,25 @@ impl<'a> Loaded<'a> {
             paths.extend(near.map(|(_, _, path)| path.to_vec()));
             let linked = self.linked.iter();
             paths.extend(linked.map(|directory| [directory, &b"/"[..], name].concat()));
-            let cached = self.cache.iter().filter(|(own, _)| *own == name);
-            paths.extend(cached.filter_map(|(_, path)| join(b"", path)));
+            let cached = self.cache.entries.iter().filter(|(own, _)| *own == name);
+            paths.extend(cached.map(|(_, path)| path.to_vec()));
             for directory in search {
                 let directory = String::from_utf8_lossy(directory).replace("${ORIGIN}", "$ORIGIN");
                 let origin = format!("/{}", String::from_utf8_lossy(origin));
                 let directory = directory.replace("$ORIGIN", &origin);
-                paths.extend(join(directory.trim_start_matches('/').as_bytes(), name));
+                for part in PARTS.iter().filter(|part| **part != b"/security") {
+                    paths.insert([directory.as_bytes(), *part, b"/", name].concat());
+                }
+                // Those for other kinds of processors.
+                let directory = join(b"", directory.as_bytes()).unwrap_or_default();
+                let kinds = self.libraries.iter().filter(|(own, lies_in, _)| {
+                    *own == name && without_kinds(lies_in).contains(&&directory[..])
+                });
+                paths.extend(kinds.map(|(.., path)| path.to_vec()));
             }
         }
+        paths.retain(|path| self.flat.reach(path) != Reach::Absent);
         paths
-            .into_iter()
-            .filter_map(|path| self.flat.real(&path))
-            .collect()
     }
 
     /// Judges a file that root's programs load or run.
@@ -289,6 +321,13 @@ impl<'a> Loaded<'a> {
                 findings.push(Finding::of_path(rule, Severity::High, layer, path, message));
             }
         }
+        if self.cache.is_odd && self.has_way() {
+            let path = b"etc/ld.so.cache";
+            let message = "has more than one list of libraries: it is not clear which counts";
+            let (rule, layer) = ("account-unreadable", self.flat.layer_of(path));
+            let finding = Finding::of_path(rule, Severity::High, layer, path, message.to_owned());
+            findings.push(finding);
+        }
         let Lookup::Bytes { layer, bytes } = self.flat.read_through_links(path) else {
             return;
         };
@@ -320,7 +359,7 @@ impl<'a> Loaded<'a> {
         Bundle::finish(self.bundles, findings);
     }
 
-    /// Every file that PAM may load as a module.
+    /// Every path at which PAM may find a module.
     pub(super) fn modules(&self, name: &[u8]) -> BTreeSet<Vec<u8>> {
         let listed = self
             .libraries
@@ -332,7 +371,7 @@ impl<'a> Loaded<'a> {
         });
         listed
             .chain(linked)
-            .filter_map(|path| self.flat.real(&path))
+            .filter(|path| self.flat.reach(path) != Reach::Absent)
             .collect()
     }
 
@@ -392,11 +431,14 @@ fn is_default(directory: &[u8]) -> bool {
             DEFAULT.contains(&above) && name.windows(7).any(|part| part == b"-linux-")
         }
     };
+    without_kinds(directory).into_iter().any(beneath)
+}
+
+/// A directory, and those of which it is a part for a kind of processors.
+fn without_kinds(directory: &[u8]) -> Vec<&[u8]> {
+    let mut all = vec![directory];
     let mut directory = directory;
     for _ in 0..4 {
-        if beneath(directory) {
-            return true;
-        }
         let (above, name) = split(directory);
         let special = [
             &b"glibc-hwcaps"[..],
@@ -404,11 +446,16 @@ fn is_default(directory: &[u8]) -> bool {
             b"haswell",
             b"x86_64",
             b"xeon_phi",
+            b"atomics",
         ];
-        if !special.contains(&name) && !name.starts_with(b"x86-64-v") && !name.starts_with(b"avx") {
-            return false;
+        let is_kind = special.contains(&name)
+            || above.ends_with(b"/glibc-hwcaps")
+            || name.starts_with(b"avx");
+        if !is_kind {
+            break;
         }
+        all.push(above);
         directory = above;
     }
-    false
+    all
 }

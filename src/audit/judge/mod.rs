@@ -2,6 +2,7 @@
 
 mod accounts;
 mod app_files;
+mod created;
 mod development;
 mod devices;
 mod loaded;
@@ -31,6 +32,7 @@ use accounts::{Accounts, People, Runtime};
 use loaded::Loaded;
 use privileges::SudoFacts;
 use trust::Trust;
+use writable::Powers;
 
 /// What the rules look at.
 pub(super) struct Subject<'a> {
@@ -50,6 +52,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     let trust = Trust::new(subject.flat, subject.trusted);
     let mut loaded = Loaded::new(subject.flat, &trust, &all);
     user::judge(subject.config, &mut findings);
+    created::judge(subject.config, subject.flat, &mut findings);
     development::judge(subject.config, &mut findings);
     accounts::judge(&accounts, &runtime, &mut findings);
     passwords::judge(subject.flat, &accounts, &mut findings);
@@ -83,7 +86,8 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     };
     load(&mut loaded, person, &sudo, &mut findings);
     loaded.finish(&mut findings);
-    writable::judge(subject, &all, &runtime, &mut findings);
+    let powers = Powers::new(&all, &trust, &entrants);
+    writable::judge(subject, &all, (&runtime, &powers), &mut findings);
     devices::judge(&all, &mut findings);
     secrets::judge(subject, &mut findings);
     app_files::judge(subject, &all, &mut findings);
@@ -99,6 +103,16 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
                 )
             });
         }
+        for (path, what) in &facts.odd_entries {
+            let rule = "layer-path";
+            findings.push(Finding::of_path(
+                rule,
+                Severity::High,
+                layer,
+                path,
+                what.clone(),
+            ));
+        }
     }
     findings
 }
@@ -112,11 +126,23 @@ fn load(
 ) {
     loaded.preload(findings);
     loaded.programs();
-    name_service::judge(loaded, findings);
+    name_service::judge(loaded, person.runtime, findings);
     let services = &sudo.pam_services;
     let has_rule = sudo.has_rule;
     let of_sudo = pam::Sudo { services, has_rule };
     pam::judge(loaded, person, &of_sudo, findings);
+    let of_bus = ["messagebus", "dbus"];
+    let is_bus = |name: &String| of_bus.contains(&name.as_str());
+    if loaded.has_program("dbus-daemon-launch-helper") && person.runtime.names.iter().any(is_bus) {
+        findings.push(Finding::of_path(
+            "account-mapping",
+            Severity::High,
+            person.accounts.passwd_layer,
+            accounts::PASSWD,
+            "the image's user is the message bus, for which dbus-daemon-launch-helper runs programs as root"
+                .to_owned(),
+        ));
+    }
     if loaded.has_program("sudo") {
         sudo_files::judge(loaded, sudo, findings);
     }

@@ -3,10 +3,12 @@
 
 use super::super::accounts::name_service::{self, Sources};
 use super::super::finding::{Finding, Severity};
-use super::super::flatten::{Flat, Lookup};
+use super::super::flatten::{Flat, Lookup, Reach};
 use super::super::paths::is_beneath;
+use super::accounts::Runtime;
 use super::loaded::Loaded;
 use super::quoted;
+use super::writable::writer;
 
 /// In the C library itself.
 const BUILT_IN: [&str; 2] = ["files", "dns"];
@@ -25,7 +27,8 @@ const ACCOUNTS: [&str; 6] = [
 ];
 
 /// A source with its own account files, and their paths.
-const FILES: [(&str, &[&str]); 3] = [
+const FILES: [(&str, &[&str]); 4] = [
+    ("sss", &["var/lib/sss/mc/passwd", "var/lib/sss/mc/group"]),
     (
         "db",
         &[
@@ -48,7 +51,68 @@ const FILES: [(&str, &[&str]); 3] = [
     ("systemd", &["etc/userdb", "usr/lib/userdb"]),
 ];
 
-pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
+/// Sources without files of their own: with `files`, those whose accounts a program of root's alone knows.
+const WITHOUT_FILES: [&str; 6] = [
+    "files",
+    "compat",
+    "dns",
+    "mymachines",
+    "myhostname",
+    "winbind",
+];
+
+/// Where a program that is asked for accounts before all sources has its socket.
+const CACHE: [&[u8]; 2] = [b"run/nscd", b"var/run/nscd"];
+
+/// Whether the image's user may put a socket there from which root's programs take accounts.
+fn judge_cache(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) {
+    for path in CACHE
+        .iter()
+        .flat_map(|path| [*path, super::super::paths::split(path).0])
+    {
+        let Some((layer, item)) = flat.item(path) else {
+            continue;
+        };
+        let is_usual = path == b"var/run" && flat.follow(path).as_deref() == Some(b"run");
+        let is_link = !item.is_directory() && !is_usual;
+        let by_user = writer(item, runtime).is_some_and(|(severity, _)| severity == Severity::High);
+        let is_open = is_link || (item.is_directory() && by_user);
+        if !is_open {
+            continue;
+        }
+        let message =
+            "is not root's alone, and root's programs ask what answers in /run/nscd for accounts";
+        let finding = Finding::of_path(
+            "name-service",
+            Severity::High,
+            layer,
+            path,
+            message.to_owned(),
+        );
+        findings.push(finding);
+    }
+}
+
+/// Lines that take accounts from elsewhere, or give them another password: `+root:HASH:::::`.
+fn judge_plus(flat: &Flat<'_>, findings: &mut Vec<Finding>) {
+    for path in [&b"etc/passwd"[..], b"etc/shadow", b"etc/group"] {
+        let Lookup::Bytes { layer, bytes } = flat.read_through_links(path) else {
+            continue;
+        };
+        let mut lines = bytes.split(|&byte| byte == b'\n');
+        let Some(at) = lines.position(|line| line.trim_ascii_start().starts_with(b"+")) else {
+            continue;
+        };
+        let message = format!(
+            "line {} takes accounts from elsewhere or changes them (`compat`), which is not judged",
+            at + 1
+        );
+        let finding = Finding::of_path("name-service", Severity::High, layer, path, message);
+        findings.push(finding);
+    }
+}
+
+pub(super) fn judge(loaded: &mut Loaded<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) {
     let flat = loaded.flat();
     let path: &[u8] = if flat.has(b"etc/nsswitch.conf") {
         b"etc/nsswitch.conf"
@@ -71,6 +135,7 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
     if !loaded.has_way() {
         return;
     }
+    judge_cache(flat, runtime, findings);
     let mut names: Vec<&str> = sources
         .iter()
         .flat_map(|sources| sources.services.iter().map(String::as_str))
@@ -80,6 +145,9 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
     }
     names.sort_unstable();
     names.dedup();
+    if names.contains(&"compat") {
+        judge_plus(flat, findings);
+    }
     if loaded.has_program("sudo") {
         let of_rules = sources
             .iter()
@@ -105,6 +173,15 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
             continue;
         };
         let Some((_, places)) = FILES.iter().find(|(own, _)| own == name) else {
+            if !WITHOUT_FILES.contains(name) {
+                let message = format!(
+                    "line {line} has {} from {}, whose accounts are not judged",
+                    quoted(database),
+                    quoted(name)
+                );
+                let (rule, severity) = ("name-service", Severity::High);
+                findings.push(Finding::of_path(rule, severity, layer, path, message));
+            }
             continue;
         };
         for (place, its_layer) in there(flat, places) {
@@ -136,8 +213,8 @@ fn there(flat: &Flat<'_>, places: &[&str]) -> Vec<(Vec<u8>, usize)> {
                 seen.hidden_by.is_none() && seen.path != place && is_beneath(seen.path, place)
             });
             found.extend(inside.map(|seen| (seen.path.to_vec(), seen.layer)));
-        } else if let Some(layer) = flat.origin(place) {
-            found.push((place.to_vec(), layer));
+        } else if flat.reach(place) != Reach::Absent {
+            found.push((place.to_vec(), flat.layer_of(place)));
         }
     }
     found

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::accounts::pam::{self, Answer, Deed, Judged, Kind, Line, StackEnd, Statement};
 use super::super::finding::{Finding, Severity};
-use super::super::flatten::{Flat, Lookup};
-use super::super::paths::{join, shown};
+use super::super::flatten::{Flat, Lookup, Reach};
+use super::super::paths::{join, shown, split};
 use super::accounts::{Accounts, Runtime};
 use super::loaded::Loaded;
 use super::pam_modules;
@@ -36,29 +36,32 @@ const TO_ROOT: [&str; 7] = ["su", "su-l", "login", "doas", "ksu", "polkit-1", "s
 /// Where services are configured, the first that has one counts.
 const DIRECTORIES: [&str; 3] = ["etc/pam.d", "usr/lib/pam.d", "usr/etc/pam.d"];
 
-/// Modules that ask for a secret, or for something that a person without a secret does not have;
-/// and their answers if it is wrong.
-const ASKING: [&str; 20] = [
-    "pam_sss",
-    "pam_ldap",
-    "pam_krb5",
-    "pam_winbind",
-    "pam_google_authenticator",
-    "pam_u2f",
-    "pam_pkcs11",
+/// How distributions build libpam: with the vendor's directories and without.
+const VARIANTS: [&[&str]; 3] = [
+    &["etc/pam.d"],
+    &["etc/pam.d", "usr/lib/pam.d"],
+    &DIRECTORIES,
+];
+
+/// Modules that ask for a secret that neither their arguments nor a file of the image can hold: a service of
+/// root's, a device or a file that is judged elsewhere has it. All others (`pam_oath`, `pam_ldap` …) may succeed.
+const ASKING: [&str; 6] = [
     "pam_fprintd",
-    "pam_oath",
+    "pam_sss",
     "pam_systemd_home",
     "pam_tcb",
-    "pam_rhosts",
-    "pam_ftp",
-    "pam_unix2",
     "pam_unix_auth",
-    "pam_extrausers",
-    "pam_radius_auth",
-    "pam_yubico",
-    "pam_duo",
-    "pam_sepermit",
+    "pam_winbind",
+];
+
+/// Modules that do something else in `auth`, but can succeed there.
+const SUCCEEDING: [&str; 6] = [
+    "pam_echo",
+    "pam_ecryptfs",
+    "pam_gnome_keyring",
+    "pam_kwallet5",
+    "pam_lastlog",
+    "pam_nologin",
 ];
 
 /// Modules that do not authenticate. What some of them do besides: [`pam_modules`].
@@ -138,20 +141,38 @@ pub(super) fn judge(
     if loaded.has_program("sudo") {
         services.extend(sudo.services.iter().cloned());
     }
-    let files = Files::new(loaded.flat());
-    for service in &services {
-        judge_service(loaded, &files, person, service, sudo, findings);
+    let flat = loaded.flat();
+    for directories in VARIANTS {
+        // Without a file in the further directories, a libpam that knows them reads the same.
+        let has_files = |directory: &&str| !flat.files_in(directory.as_bytes()).is_empty();
+        if directories.len() > 1 && !directories.last().is_some_and(has_files) {
+            continue;
+        }
+        let files = Files::new(flat, directories);
+        let mut more = Vec::new();
+        for service in &services {
+            judge_service(loaded, &files, person, service, sudo, &mut more);
+        }
+        files.finish(&mut more);
+        more.retain(|finding| {
+            !findings.iter().any(|known| {
+                (known.rule, &known.path, &known.message)
+                    == (finding.rule, &finding.path, &finding.message)
+            })
+        });
+        findings.extend(more);
     }
-    files.finish(findings);
 }
 
 /// The file of a service, as PAM finds it.
-fn place(flat: &Flat<'_>, service: &str) -> Option<(Vec<u8>, usize)> {
-    DIRECTORIES.iter().find_map(|directory| {
-        let path = join(directory.as_bytes(), service.as_bytes())?;
-        let layer = flat.origin(&path)?;
-        // A dangling link counts as a missing file.
-        flat.real(&path)?;
+fn place(flat: &Flat<'_>, directories: &[&str], service: &str) -> Option<(Vec<u8>, usize)> {
+    directories.iter().find_map(|directory| {
+        let path = format!("{directory}/{service}").into_bytes();
+        // A dangling link within the system counts as a missing file.
+        if flat.reach(&path) == Reach::Absent {
+            return None;
+        }
+        let layer = flat.layer_of(&path);
         Some((path, layer))
     })
 }
@@ -180,14 +201,14 @@ fn judge_service(
     findings: &mut Vec<Finding>,
 ) {
     let flat = loaded.flat();
-    let own = place(flat, service);
+    let own = place(flat, files.directories, service);
     let in_one_file =
         !files.has_directory && files.read(service).is_some_and(|lines| !lines.is_empty());
     let has_own = own.is_some() || in_one_file;
     let first = if has_own { service } else { OTHER };
     let (path, layer) = own
         .clone()
-        .or_else(|| place(flat, OTHER))
+        .or_else(|| place(flat, files.directories, OTHER))
         .unwrap_or_else(|| {
             (
                 b"etc/pam.conf".to_vec(),
@@ -287,6 +308,14 @@ fn judge_service(
             }
         }
     }
+    // `other` is read with every service.
+    let mut modules = BTreeSet::new();
+    for service in [first, OTHER] {
+        match pam::modules(service, &mut |name: &str| files.read(name)) {
+            Some(more) => modules.extend(more),
+            None => is_sound = false,
+        }
+    }
     if !is_sound {
         push(
             Severity::High,
@@ -296,9 +325,6 @@ fn judge_service(
             ),
         );
     }
-    // `other` is read with every service.
-    let mut modules = pam::modules(first, &mut |name: &str| files.read(name));
-    modules.extend(pam::modules(OTHER, &mut |name: &str| files.read(name)));
     for module in modules {
         load(loaded, &module);
     }
@@ -333,6 +359,8 @@ fn what_passing_gives(
 /// The files of services, each read once.
 struct Files<'a> {
     flat: &'a Flat<'a>,
+    /// Those that libpam knows: distributions build it with one, two or three.
+    directories: &'static [&'static str],
     /// Without such a file, `/etc/pam.conf` counts.
     has_directory: bool,
     known: RefCell<BTreeMap<String, Option<Vec<Statement>>>>,
@@ -340,10 +368,11 @@ struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    fn new(flat: &'a Flat<'a>) -> Self {
+    fn new(flat: &'a Flat<'a>, directories: &'static [&'static str]) -> Self {
         Self {
             flat,
-            has_directory: DIRECTORIES
+            directories,
+            has_directory: directories
                 .iter()
                 .any(|directory| !flat.files_in(directory.as_bytes()).is_empty()),
             known: RefCell::default(),
@@ -365,21 +394,43 @@ impl<'a> Files<'a> {
     fn read_anew(&self, name: &str) -> Option<Vec<Statement>> {
         if !self.has_directory {
             return match self.flat.read_through_links(b"etc/pam.conf") {
-                Lookup::Bytes { bytes, .. } => Some(pam::parse_common(bytes, name)),
-                _ => None,
+                Lookup::Bytes { layer, bytes } => {
+                    let statements = pam::parse_common(bytes, name);
+                    self.tell_unclear(b"etc/pam.conf", layer, &statements);
+                    Some(statements)
+                }
+                Lookup::Absent => None,
+                Lookup::Unreadable { layer, problem } => {
+                    let path = b"etc/pam.conf".to_vec();
+                    self.unreadable.borrow_mut().insert((path, layer, problem));
+                    None
+                }
             };
         }
         let path = match name.strip_prefix('/') {
             Some(path) => path.as_bytes().to_vec(),
-            None => place(self.flat, name)?.0,
+            None => place(self.flat, self.directories, name)?.0,
         };
         match self.flat.read_through_links(&path) {
             Lookup::Absent => None,
-            Lookup::Bytes { bytes, .. } => Some(pam::parse(bytes)),
+            Lookup::Bytes { layer, bytes } => {
+                let statements = pam::parse(bytes);
+                self.tell_unclear(&path, layer, &statements);
+                Some(statements)
+            }
             Lookup::Unreadable { layer, problem } => {
                 self.unreadable.borrow_mut().insert((path, layer, problem));
                 None
             }
+        }
+    }
+
+    fn tell_unclear(&self, path: &[u8], layer: usize, statements: &[Statement]) {
+        let is_unclear = |statement: &Statement| matches!(statement, Statement::Unclear(_));
+        if statements.iter().any(is_unclear) {
+            let problem = "releases of PAM read a line of it differently";
+            let entry = (path.to_vec(), layer, problem);
+            self.unreadable.borrow_mut().insert(entry);
         }
     }
 
@@ -431,11 +482,49 @@ fn load(loaded: &mut Loaded<'_>, module: &str) {
     }
 }
 
-/// The possible answers of a module; and what root then does for the image's author.
+/// The possible answers of a module; and what root then does for the image's author. A link in the module's
+/// place may lead to another one.
 fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> Judged {
+    let flat = loaded.flat();
+    let paths = if line.module.contains('/') {
+        vec![line.module.as_bytes().to_vec()]
+    } else {
+        loaded.modules(line.module.as_bytes()).into_iter().collect()
+    };
+    let mut names = vec![line.module.clone()];
+    for path in paths {
+        if let Reach::There(real) | Reach::Outside(real) = flat.reach(&path) {
+            names.push(String::from_utf8_lossy(split(&real).1).into_owned());
+        }
+    }
+    names = names
+        .iter()
+        .map(|name| {
+            let name = name.rsplit('/').next().unwrap_or_default();
+            name.strip_suffix(".so").unwrap_or(name).to_owned()
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    let (mut all, mut deed) = (Vec::new(), None);
+    for name in names {
+        let (answers, does) = answers_of(loaded, caller, line, &name);
+        all.extend(
+            answers
+                .into_iter()
+                .filter(|answer| !all.contains(answer))
+                .collect::<Vec<_>>(),
+        );
+        deed = deed.or(does);
+    }
+    (all, deed)
+}
+
+/// The same for the module of one name.
+fn answers_of(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line, name: &str) -> Judged {
     let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
     let is_there = match line.module.strip_prefix('/') {
-        Some(path) => loaded.flat().real(path.as_bytes()).is_some(),
+        Some(path) => loaded.flat().reach(path.as_bytes()) != Reach::Absent,
         // Some other file in the modules' directory, `../../x.so`.
         None if line.module.contains('/') => true,
         None => !loaded.modules(line.module.as_bytes()).is_empty(),
@@ -443,8 +532,6 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> Judged {
     if !is_there {
         return (vec![Answer::Unknown], None);
     }
-    let name = line.module.rsplit('/').next().unwrap_or_default();
-    let name = name.strip_suffix(".so").unwrap_or(name);
     let asks = matches!(line.kind, Kind::Auth | Kind::Password);
     let answers = match name {
         "pam_deny" | "pam_rootok" => vec![Answer::Wrong],
@@ -455,6 +542,10 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> Judged {
         "pam_unix" => vec![Answer::Success],
         // It lets users pass to whom it gives capabilities.
         "pam_cap" if has("autoauth") => vec![Answer::Success, Answer::Ignore],
+        "pam_nologin" if asks && !has("successok") => vec![Answer::Ignore, Answer::Failure],
+        name if SUCCEEDING.contains(&name) && asks => {
+            vec![Answer::Success, Answer::Ignore, Answer::Failure]
+        }
         name if SILENT.contains(&name) && asks => vec![Answer::Ignore],
         name if SILENT.contains(&name) => vec![Answer::Success, Answer::Ignore],
         name if line.kind == Kind::Auth => of_auth(name, &has, caller, line),
@@ -463,7 +554,7 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> Judged {
         // A file, a database or a program of the image decides, and its answer is not known.
         _ => vec![Answer::Success, Answer::Failure],
     };
-    let does = if RUNNING.contains(&name) {
+    let does = if RUNNING.contains(&name) && is_there {
         Some("runs a program as root".to_owned())
     } else if name == "pam_motd" && !caller.by_sudo {
         None
@@ -477,11 +568,10 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> Judged {
 fn of_auth(name: &str, has: &dyn Fn(&str) -> bool, caller: Caller<'_>, line: &Line) -> Vec<Answer> {
     match name {
         "pam_faillock" if has("authfail") => vec![Answer::Wrong],
+        "pam_usertype" if has("use_uid") => vec![Answer::Success, Answer::Wrong],
         "pam_usertype" if has("issystem") && caller.root => vec![Answer::Success],
         "pam_usertype" if caller.root => vec![Answer::Wrong],
-        "pam_permit" | "pam_debug" | "pam_stress" | "pam_localuser" | "pam_shells"
-        | "pam_securetty" | "pam_access" | "pam_time" | "pam_faillock" | "pam_tally"
-        | "pam_tally2" => vec![Answer::Success],
+        "pam_permit" => vec![Answer::Success],
         "pam_wheel" if has("trust") && trusts(caller.runtime, line) => vec![Answer::Success],
         "pam_wheel" if has("trust") => vec![Answer::Failure],
         "pam_wheel" => vec![Answer::Ignore, Answer::Failure],
@@ -510,12 +600,12 @@ fn conditions(caller: Caller<'_>, line: &Line) -> Vec<Answer> {
         caller.target
     };
     match target {
-        Some(uid) => vec![condition(uid, line)],
+        Some(uid) => condition(uid, line),
         None => vec![Answer::Success, Answer::Wrong],
     }
 }
 
-fn condition(uid: u32, line: &Line) -> Answer {
+fn condition(uid: u32, line: &Line) -> Vec<Answer> {
     let words: Vec<&str> = line
         .arguments
         .iter()
@@ -532,22 +622,41 @@ fn condition(uid: u32, line: &Line) -> Answer {
             .contains(word)
         })
         .collect();
-    let holds = words.chunks(3).all(|words| match words {
-        ["uid", operator, number] => number.parse::<u32>().is_ok_and(|number| match *operator {
-            "=" | "eq" => uid == number,
-            "ne" => uid != number,
-            "<" | "lt" => uid < number,
-            "<=" | "le" => uid <= number,
-            ">" | "gt" => uid > number,
-            ">=" | "ge" => uid >= number,
-            _ => true,
-        }),
-        // A condition that is not compared here may be true.
-        _ => true,
-    });
-    if holds {
-        Answer::Success
-    } else {
-        Answer::Wrong
+    // A condition that is not compared here may hold or not.
+    let mut is_known = !words.is_empty();
+    let mut holds = true;
+    for words in words.chunks(3) {
+        let compared = match words {
+            ["uid", operator, number] => compare(uid, operator, number),
+            _ => None,
+        };
+        match compared {
+            Some(fits) => holds &= fits,
+            None => is_known = false,
+        }
     }
+    match (is_known, holds) {
+        (true, true) => vec![Answer::Success],
+        (_, false) => vec![Answer::Wrong],
+        (false, true) => vec![Answer::Success, Answer::Wrong],
+    }
+}
+
+/// Plain decimal numbers only: the module takes others, too (`0x0`, `010`).
+fn compare(uid: u32, operator: &str, number: &str) -> Option<bool> {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    if digits.len() > 1 && digits.starts_with('0') {
+        return None;
+    }
+    let number: i64 = number.parse().ok()?;
+    let uid = i64::from(uid);
+    Some(match operator {
+        "=" | "eq" => uid == number,
+        "ne" => uid != number,
+        "<" | "lt" => uid < number,
+        "<=" | "le" => uid <= number,
+        ">" | "gt" => uid > number,
+        ">=" | "ge" => uid >= number,
+        _ => return None,
+    })
 }

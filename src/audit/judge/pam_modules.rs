@@ -31,6 +31,19 @@ const SYSTEM: [&[u8]; 14] = [
     b"var/lib/extrausers",
 ];
 
+/// Where accounts have their homes.
+const USUAL_HOMES: [&[u8]; 9] = [
+    b"app",
+    b"data",
+    b"export",
+    b"home",
+    b"mnt",
+    b"nonexistent",
+    b"opt",
+    b"srv",
+    b"var/lib",
+];
+
 /// As part of the sentence "the service … does so before it asks for a password".
 pub(super) fn deed(
     flat: &Flat<'_>,
@@ -42,7 +55,9 @@ pub(super) fn deed(
     let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
     match name {
         "pam_group" => file(flat, line, b"etc/security/group.conf", pam_files::groups)
+            .or_else(|| renamed_group(flat, accounts))
             .map(|what| format!("gives groups that may be as good as root ({what})")),
+        "pam_faillock" => faillock(flat, line),
         "pam_cap" => file(
             flat,
             line,
@@ -74,6 +89,70 @@ pub(super) fn deed(
             .find(|argument| argument.starts_with("xauthpath="))
             .map(|_| "runs a program that the line names".to_owned()),
         _ => None,
+    }
+}
+
+/// A group that every user of a desktop has, but with the gid of a privileged one.
+fn renamed_group(flat: &Flat<'_>, accounts: &Accounts) -> Option<String> {
+    if !flat.has(b"etc/security/group.conf") {
+        return None;
+    }
+    accounts
+        .groups
+        .iter()
+        .filter(|group| pam_files::HARMLESS_GROUPS.contains(&group.name.as_str()))
+        .find(|group| {
+            let is_usual = |gid: u32| {
+                PRIVILEGED_GIDS.contains(&gid) || accounts.privileged_group(gid).is_some()
+            };
+            group.gid.number().is_none_or(is_usual)
+        })
+        .map(|group| {
+            format!(
+                "/etc/group, line {}: {}",
+                group.line,
+                text(group.name.as_bytes())
+            )
+        })
+}
+
+/// root, adm, disk, wheel, kmem, sudo, shadow, as Debian or Red Hat number them.
+const PRIVILEGED_GIDS: [u32; 8] = [0, 4, 6, 9, 10, 15, 27, 42];
+
+/// `pam_faillock` makes a file for each account and gives it to that account's user.
+fn faillock(flat: &Flat<'_>, line: &Line) -> Option<String> {
+    const USUAL: [&[u8]; 3] = [b"run/faillock", b"var/run/faillock", b"var/lib/faillock"];
+    let is_unusual = |named: &str| {
+        !join(b"", named.as_bytes()).is_some_and(|path| USUAL.contains(&path.as_slice()))
+    };
+    let gives = |what: &str| format!("makes files of the caller's in {}", text(what.as_bytes()));
+    let argument = |name: &str| {
+        line.arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(name))
+    };
+    if let Some(named) = argument("dir=").filter(|named| is_unusual(named)) {
+        return Some(gives(named));
+    }
+    if let Some(named) = argument("conf=") {
+        return Some(format!(
+            "what {} says is not judged",
+            text(named.as_bytes())
+        ));
+    }
+    if let Some(linked) = USUAL.iter().find(|path| flat.is_other(path)) {
+        return Some(gives(&text(linked)));
+    }
+    let path = b"etc/security/faillock.conf";
+    match flat.read_through_links(path) {
+        Lookup::Absent => None,
+        Lookup::Bytes { bytes, .. } => pam_files::faillock_directories(bytes)
+            .iter()
+            .find(|given| is_unusual(&given.what))
+            .map(|given| gives(&given.what)),
+        Lookup::Unreadable { problem, .. } => {
+            Some(format!("/{} cannot be judged: {problem}", text(path)))
+        }
     }
 }
 
@@ -154,7 +233,8 @@ fn home(flat: &Flat<'_>, accounts: &Accounts, runtime: &Runtime) -> Option<Strin
         };
         // A link in the way, whose target is not known.
         let leads_elsewhere = matches!(flat.read(&home), Lookup::Unreadable { .. });
-        let is_system = SYSTEM.iter().any(|tree| is_beneath(&home, tree));
+        let is_system = SYSTEM.iter().any(|tree| is_beneath(&home, tree))
+            || !USUAL_HOMES.iter().any(|tree| is_beneath(&home, tree));
         // The module leaves a directory alone that is there.
         (is_system || leads_elsewhere) && !flat.has(&home)
     })?;

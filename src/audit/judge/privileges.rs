@@ -4,7 +4,7 @@ use super::super::accounts::doas::{self, Identity};
 use super::super::accounts::sudo_defaults::Effect;
 use super::super::accounts::sudoers::{self, Person, Setting, Sudoers, Who};
 use super::super::finding::{Finding, Severity};
-use super::super::flatten::Flat;
+use super::super::flatten::{Flat, Lookup};
 use super::super::interest::Interest;
 use super::super::paths::{ancestors, is_beneath, join, shown, split};
 use super::accounts::{People, readable};
@@ -82,8 +82,24 @@ fn collect(flat: &Flat<'_>, file: &[u8], findings: &mut Vec<Finding>) -> Vec<Sou
             ));
             break;
         }
-        let Some((layer, bytes)) = readable(flat, &path, findings) else {
-            continue;
+        let found = match flat.read(&path) {
+            // What an `@include` names may be there in a container alone.
+            Lookup::Absent => flat.read_through_links(&path),
+            found => found,
+        };
+        let (layer, bytes) = match found {
+            Lookup::Absent => continue,
+            Lookup::Bytes { layer, bytes } => (layer, bytes),
+            Lookup::Unreadable { layer, problem } => {
+                findings.push(Finding::of_path(
+                    "account-unreadable",
+                    Severity::High,
+                    layer,
+                    &path,
+                    format!("{} cannot be judged: {problem}", shown(&path)),
+                ));
+                continue;
+            }
         };
         let sudoers = sudoers::parse(bytes);
         for include in &sudoers.includes {
@@ -140,9 +156,7 @@ fn sudo(
     // An alias of one file counts in all files.
     let mut aliases = Sudoers::default();
     for source in &sources {
-        aliases
-            .user_aliases
-            .extend(source.sudoers.user_aliases.clone());
+        aliases.add_aliases(source.sudoers.user_aliases.clone());
         let own = &source.sudoers;
         aliases.group_plugins.extend(own.group_plugins.clone());
         aliases.asks.merge(own.asks.clone());

@@ -1,17 +1,22 @@
 //! What users other than root can write (rules `account-writable`, `path-writable`, `sticky-missing`): by
 //! owner and mode, and by access control lists.
 
+use std::collections::BTreeSet;
+
+use super::super::dpkg::without_usr;
 use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Seen;
 use super::super::interest::PathKind;
-use super::accounts::Runtime;
+use super::super::known;
+use super::accounts::{Entrant, Runtime};
+use super::trust::{Trust, Vouch};
 use super::{Bundle, Subject, ownership, visible};
 
 pub(super) fn judge(
     subject: &Subject<'_>,
     all: &[Seen<'_>],
-    runtime: &Runtime,
+    (runtime, powers): (&Runtime, &Powers),
     findings: &mut Vec<Finding>,
 ) {
     let mut bundles = Vec::new();
@@ -24,7 +29,11 @@ pub(super) fn judge(
         }
         let place = subject.interest.place(path);
         let shown = ownership(item.uid, item.gid, item.mode);
-        if let (Some((severity, whom)), Some(rule)) = (writer(item, runtime), rule(place)) {
+        let writer = match writer(item, runtime) {
+            Some((severity, whom)) if severity == Severity::High => Some((severity, whom)),
+            other => powers.writer(item).or(other),
+        };
+        if let (Some((severity, whom)), Some(rule)) = (writer, rule(place)) {
             // A world-writable directory is a fault in every search path.
             let searched = match subject.interest.behind_the_system(path) {
                 Some(true) if item.mode & 0o002 == 0 => Some((
@@ -66,8 +75,65 @@ fn rule(place: PathKind) -> Option<&'static str> {
     }
 }
 
+/// Ids other than root's with which the image's user can act: those of programs that run with them, and those
+/// of accounts whose password is empty or known.
+#[derive(Default)]
+pub(super) struct Powers {
+    uids: BTreeSet<u32>,
+    gids: BTreeSet<u32>,
+}
+
+impl Powers {
+    pub(super) fn new(all: &[Seen<'_>], trust: &Trust<'_>, entrants: &[Entrant]) -> Self {
+        let mut powers = Self::default();
+        for seen in visible(all).filter(|seen| seen.item.is_setuid() || seen.item.is_setgid()) {
+            let name = without_usr(seen.path);
+            let vouch = trust.vouch(seen.layer, seen.path, Some(seen.item));
+            let is_shipped = matches!(vouch, Vouch::AsShipped | Vouch::Unknown);
+            // What a distribution ships does not let its caller write where it wants.
+            if is_shipped && (known::is_setuid(name) || known::is_setgid(name)) {
+                continue;
+            }
+            if seen.item.is_setuid() {
+                powers.uids.insert(seen.item.uid);
+            }
+            if seen.item.is_setgid() {
+                powers.gids.insert(seen.item.gid);
+            }
+        }
+        for entrant in entrants.iter().filter(|entrant| entrant.is_open) {
+            powers.uids.extend(entrant.as_who.uid);
+            powers.gids.extend(&entrant.as_who.gids);
+        }
+        powers
+    }
+
+    fn writer(&self, item: &Item) -> Option<(Severity, String)> {
+        let by_owner = item.uid != 0 && self.uids.contains(&item.uid);
+        let by_group = item.mode & 0o020 != 0 && self.gids.contains(&item.gid);
+        let by_list = item.acl.as_ref().is_some_and(|acl| {
+            acl.users.iter().any(|uid| self.uids.contains(uid))
+                || acl.groups.iter().any(|gid| self.gids.contains(gid))
+        });
+        let whom = if by_owner {
+            format!("uid {}", item.uid)
+        } else if by_group {
+            format!("group {}", item.gid)
+        } else if by_list {
+            "another user, by its access control list".to_owned()
+        } else {
+            return None;
+        };
+        let how = "by a program that runs with its id, or by its password";
+        Some((
+            Severity::High,
+            format!("{whom}, as which the image's user can act {how}"),
+        ))
+    }
+}
+
 /// The users besides root who can write to it, and the severity.
-fn writer(item: &Item, runtime: &Runtime) -> Option<(Severity, String)> {
+pub(super) fn writer(item: &Item, runtime: &Runtime) -> Option<(Severity, String)> {
     if item.mode & 0o002 != 0 {
         return Some((Severity::High, "everybody".into()));
     }
