@@ -168,17 +168,18 @@ fn libraries_behind_links() {
         // What is missing there may be put there.
         breaks(&library(link, "libnss_other.so.2"), "library", High);
     }
-    let module = |name: &str| {
+    let module = |place: &str, name: &str| {
         with(
             Layer::new()
-                .symlink("usr/lib/x86_64-linux-gnu/security", "/opt/own")
-                .file("opt/own/pam_permit.so", 0o644, "x")
+                .symlink("usr/lib/x86_64-linux-gnu/security", &format!("/{place}"))
+                .file(&format!("{place}/pam_permit.so"), 0o644, "x")
                 .file("etc/pam.d/su", 0o644, format!("auth sufficient {name}\n")),
         )
     };
-    breaks(&module("pam_permit.so"), "pam", High);
-    breaks(&module("pam_permit.so"), "library", High);
-    keeps(&module("pam_other.so"), "pam");
+    breaks(&module("opt/own", "pam_permit.so"), "pam", High);
+    breaks(&module("opt/own", "pam_permit.so"), "library", High);
+    breaks(&module("opt/own", "pam_other.so"), "pam", High);
+    keeps(&module("usr/own", "pam_other.so"), "pam");
 }
 
 /// Where PAM's rules lie that no directory of rules has.
