@@ -349,7 +349,7 @@ fn impossible_mounts_and_directories_are_refused_in_words() {
         };
         for (target, words) in [
             ("etc/x", "absolute"),
-            ("/a/../b", "without .."),
+            ("/a/../b", "without `..`"),
             ("/etc", "a file on a directory"),
             ("/sys/x", "may be made"),
         ] {
