@@ -179,7 +179,7 @@ fn libraries_behind_links() {
     breaks(&module("opt/own", "pam_permit.so"), "pam", High);
     breaks(&module("opt/own", "pam_permit.so"), "library", High);
     breaks(&module("opt/own", "pam_other.so"), "pam", High);
-    keeps(&module("usr/own", "pam_other.so"), "pam");
+    keeps(&module("usr/lib/own", "pam_other.so"), "pam");
 }
 
 /// Where PAM's rules lie that no directory of rules has.
