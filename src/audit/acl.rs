@@ -22,7 +22,7 @@ pub(super) struct Acl {
 }
 
 impl Acl {
-    /// All who may write by one of two lists.
+    /// All users that may write by one of two lists.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.users.extend(other.users);
         self.groups.extend(other.groups);

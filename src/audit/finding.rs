@@ -74,4 +74,10 @@ impl Finding {
             ..Self::of_config(rule, severity, message)
         }
     }
+
+    /// A file that decides who may be root, and that cannot be read as the programs read it.
+    pub(super) fn of_unreadable(layer: usize, path: &[u8], problem: &str) -> Self {
+        let message = format!("{} cannot be judged: {problem}", super::paths::shown(path));
+        Self::of_path("account-unreadable", Severity::High, layer, path, message)
+    }
 }

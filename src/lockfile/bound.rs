@@ -130,7 +130,7 @@ fn no_source_of_any_name(
     places.dedup();
     for directory in places {
         let mut found = any_name::of_directory(files, directory, installer).into_iter();
-        // Who chose pip for a list has chosen its rules.
+        // A list for pip has pip's rules.
         let one = found.find(|one| !is_list || one.manager == "uv" && !installer.is_pip);
         if let Some(one) = one {
             let manager = Manager::named(one.manager);

@@ -85,8 +85,11 @@ fn with_uv(
     std::fs::create_dir(&bin)
         .and_then(|()| symlink(tools.directory.join("bin/uv"), bin.join("uv")))
         .map_err(|error| failed(&bin, error))?;
-    let path = variables.get("PATH").map_or("", String::as_str);
-    Ok(("PATH".to_owned(), format!("{path}:{}", bin.display())))
+    // An empty part of it would be the current directory.
+    let path = variables.get("PATH").filter(|path| !path.is_empty());
+    let own = bin.display().to_string();
+    let path = path.map_or_else(|| own.clone(), |path| format!("{path}:{own}"));
+    Ok(("PATH".to_owned(), path))
 }
 
 /// Reads the lock of a source tree, or its bound names, and fetches the files; nothing if an installer

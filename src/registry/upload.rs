@@ -117,7 +117,7 @@ impl<'a> Upload<'a> {
             .url(&format!("blobs/{}", self.blob.digest()))?;
         let request = HttpRequest::new(Method::HEAD, url.clone());
         let response = match self.answer(&request) {
-            // Whoever may only write is told so once.
+            // A login that may only write is refused once.
             Err(RegistryError::Unauthorized(_)) if self.is_forbidden(&request) => {
                 return Ok(InRegistry::Nothing);
             }

@@ -126,11 +126,11 @@ pub fn contradiction(
         };
         for behind in DESCRIPTORS {
             let mut signature = [0; LOCAL_SIGNATURE.len()];
-            let fits = behind + signature.len() as u64 <= gap;
-            if fits && {
-                file.read_exact_at(&mut signature, end + behind)?;
-                signature == LOCAL_SIGNATURE
-            } {
+            if behind + signature.len() as u64 > gap {
+                break;
+            }
+            file.read_exact_at(&mut signature, end + behind)?;
+            if signature == LOCAL_SIGNATURE {
                 return Ok(Some("it has a member that its directory does not have"));
             }
         }

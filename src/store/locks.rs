@@ -43,7 +43,7 @@ pub struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The lock is still held: whoever has opened the file meanwhile sees that it is gone.
+        // The lock is still held: a process that has opened the file meanwhile sees that it is gone.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -6,7 +6,7 @@ use super::super::requirement::{name_of, normalize};
 
 /// A warning, if another file names packages that the application does not ask for where it counts.
 pub fn unheard(files: &dyn Files, project: &Project) -> Option<String> {
-    // Who names the lists knows of the others.
+    // The settings name the lists: the others are left out on purpose.
     if project.settings.get("requirements").is_some() {
         return None;
     }
@@ -46,7 +46,7 @@ pub fn unheard(files: &dyn Files, project: &Project) -> Option<String> {
         count => format!(" and {} more", count - 1),
     };
     Some(format!(
-        "{counts} counts, and {other} does not, which also names {}{more}",
+        "{counts} is used and {other} is not, although it also names {}{more}",
         first.escape_default()
     ))
 }

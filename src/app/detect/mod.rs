@@ -2,8 +2,9 @@
 //! anything is installed.
 //!
 //! The order: what the owner says; `web` of the settings; an executable `app.sh`; `web` of a Procfile; a
-//! platform's file; what a configuration names; Django; applications that the syntax trees show; programs. `kinds` has the frameworks' names, `parse`, `syntax`
-//! and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
+//! platform's file; what a configuration names; Django; applications that the syntax trees show; programs.
+//!
+//! `kinds` has the frameworks' names, `parse`, `syntax` and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 
 mod below;
 mod choose;

@@ -14,7 +14,7 @@ use super::super::accounts::{Id, strict_decimal};
 use super::super::facts::ItemKind;
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
-use super::super::paths::{shown, text};
+use super::super::paths::text;
 use super::quoted;
 
 pub(super) const PASSWD: &[u8] = b"etc/passwd";
@@ -55,13 +55,7 @@ impl Accounts {
         }
         let netgroup = b"etc/netgroup";
         if let Lookup::Unreadable { layer, problem } = flat.read_through_links(netgroup) {
-            findings.push(Finding::of_path(
-                "account-unreadable",
-                Severity::High,
-                layer,
-                netgroup,
-                format!("{} cannot be judged: {problem}", shown(netgroup)),
-            ));
+            findings.push(Finding::of_unreadable(layer, netgroup, problem));
         }
         copies(flat, findings);
         accounts
@@ -180,13 +174,7 @@ pub(super) fn readable<'a>(
         Lookup::Absent => None,
         Lookup::Bytes { layer, bytes } => Some((layer, bytes)),
         Lookup::Unreadable { layer, problem } => {
-            findings.push(Finding::of_path(
-                "account-unreadable",
-                Severity::High,
-                layer,
-                path,
-                format!("{} cannot be judged: {problem}", shown(path)),
-            ));
+            findings.push(Finding::of_unreadable(layer, path, problem));
             None
         }
     }

@@ -316,9 +316,7 @@ impl<'a> Loaded<'a> {
             if let Lookup::Unreadable { layer, problem } = self.flat.read_through_links(path)
                 && self.has_way()
             {
-                let message = format!("{} cannot be judged: {problem}", shown(path));
-                let rule = "account-unreadable";
-                findings.push(Finding::of_path(rule, Severity::High, layer, path, message));
+                findings.push(Finding::of_unreadable(layer, path, problem));
             }
         }
         if self.cache.is_odd && self.has_way() {

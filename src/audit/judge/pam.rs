@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::accounts::pam::{self, Answer, Deed, Judged, Kind, Line, StackEnd, Statement};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup, Reach};
-use super::super::paths::{join, shown, split};
+use super::super::paths::{join, split};
 use super::accounts::{Accounts, Runtime};
 use super::loaded::Loaded;
 use super::pam_modules;
@@ -436,13 +436,7 @@ impl<'a> Files<'a> {
 
     fn finish(self, findings: &mut Vec<Finding>) {
         for (path, layer, problem) in self.unreadable.into_inner() {
-            findings.push(Finding::of_path(
-                "account-unreadable",
-                Severity::High,
-                layer,
-                &path,
-                format!("{} cannot be judged: {problem}", shown(&path)),
-            ));
+            findings.push(Finding::of_unreadable(layer, &path, problem));
         }
     }
 }

@@ -91,13 +91,7 @@ fn collect(flat: &Flat<'_>, file: &[u8], findings: &mut Vec<Finding>) -> Vec<Sou
             Lookup::Absent => continue,
             Lookup::Bytes { layer, bytes } => (layer, bytes),
             Lookup::Unreadable { layer, problem } => {
-                findings.push(Finding::of_path(
-                    "account-unreadable",
-                    Severity::High,
-                    layer,
-                    &path,
-                    format!("{} cannot be judged: {problem}", shown(&path)),
-                ));
+                findings.push(Finding::of_unreadable(layer, &path, problem));
                 continue;
             }
         };

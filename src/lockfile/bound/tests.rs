@@ -417,7 +417,7 @@ fn indexes_of_every_name_in_each_form_of_project() {
         )]);
         assert!(found_in(&files, &build).unwrap().is_none(), "{files:?}");
     }
-    // uv reads its tables at the top, and who chose pip for a list has chosen its rules.
+    // uv reads its tables at the top, and a list for pip has pip's rules.
     for files in [
         Memory::new().with("pyproject.toml", format!("{project}{uv}")),
         Memory::new()
