@@ -8,8 +8,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use notify::Watcher as _;
 use serde_json::Value;
 use warpdrive::oci::sha256;
 
@@ -253,6 +255,12 @@ fn what_the_index_said_the_last_time_is_installed_while_it_is_asked() {
     assert_eq!(third["digest"], anew["digest"]);
 }
 
+/// The tree in which a build installs what it shares.
+fn is_of_fragments(path: &PathBuf) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with("fragments")
+}
+
 #[test]
 fn what_cannot_be_told_apart_is_installed_together() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
@@ -272,20 +280,21 @@ fn what_cannot_be_told_apart_is_installed_together() {
     for name in ["fragment", "dependencies"] {
         fs::remove_dir_all(warpdrive.store().join("cache").join(name)).unwrap();
     }
+    // The kernel is asked, and not the directory: the tree may be there for less than a look takes.
     let scratch = warpdrive.store().join("tmp");
-    let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
-    app.index.wait_for(move || {
-        let installing = fs::read_dir(&scratch).unwrap().any(|entry| {
-            let name = entry.unwrap().file_name();
-            name.to_string_lossy().starts_with("fragments")
-        });
-        begun.fetch_or(installing, Ordering::Relaxed);
-        done.fetch_or(
-            begun.load(Ordering::Relaxed) && !installing,
-            Ordering::Relaxed,
-        );
-        done.load(Ordering::Relaxed)
-    });
+    let removed = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&removed);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let event = event.unwrap();
+        if event.kind.is_remove() && event.paths.iter().any(is_of_fragments) {
+            seen.store(true, Ordering::Relaxed);
+        }
+    })
+    .unwrap();
+    watcher
+        .watch(&scratch, notify::RecursiveMode::NonRecursive)
+        .unwrap();
+    app.index.wait_for(move || removed.load(Ordering::Relaxed));
     let (again, words) = build(&warpdrive, &app, "app", &[]);
     assert!(words.contains("8 distributions, 8 new"), "{words}");
     assert!(!words.contains("Installed 8 packages"), "{words}");
