@@ -308,13 +308,13 @@ impl Form {
             .count();
         text.get(..self.prefix.len() + length)
     }
+}
 
-    /// The prefix in UTF-16, in both byte orders, from its first to its last letter.
-    pub(super) fn wide(&self) -> Vec<u8> {
-        let mut wide: Vec<u8> = self.prefix.bytes().flat_map(|byte| [byte, 0]).collect();
-        wide.pop();
-        wide
-    }
+/// A text in UTF-16, in both byte orders, from its first to its last letter.
+pub(super) fn wide(text: &str) -> Vec<u8> {
+    let mut wide: Vec<u8> = text.bytes().flat_map(|byte| [byte, 0]).collect();
+    wide.pop();
+    wide
 }
 
 /// The services whose tokens are known.
