@@ -25,6 +25,7 @@ mod image;
 mod inspection;
 mod instrument;
 mod laptop_and_image;
+mod loads;
 mod local;
 mod lockfiles;
 mod locks;

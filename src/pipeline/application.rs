@@ -8,12 +8,12 @@ use std::thread::{Scope, ScopedJoinHandle};
 use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
-use crate::layer::{self, Mtime};
+use crate::layer::{self, Mtime, Scan};
 use crate::oci::sha256_hex;
 use crate::progress::Progress;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
-use crate::store::Store;
+use crate::store::{Scratch, Store};
 
 use super::application_result::Application;
 use super::assemble::{self, Stage};
@@ -24,6 +24,7 @@ use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::inputs::{self, FILES, Inputs};
 use super::leaks::Leaks;
+use super::loads::{self, Loaded};
 use super::materials::Materials;
 use super::network::Code;
 use super::overlay::overlay_owned;
@@ -50,12 +51,25 @@ pub(super) struct Phase2<'scope> {
 }
 
 struct Unfinished<'scope> {
-    gate: Option<ScopedJoinHandle<'scope, Result<(), BuildError>>>,
+    gate: Option<Gate<'scope>>,
     /// Under which the result is to be remembered.
     key: String,
 }
 
+/// A load of the application, and the files that it can depend on.
+struct Gate<'scope> {
+    thread: ScopedJoinHandle<'scope, Result<Option<Loaded>, BuildError>>,
+    files: Option<loads::Files>,
+    /// Of `files`.
+    _scratch: Arc<Scratch>,
+}
+
 impl Phase2<'_> {
+    pub(super) fn is_loading(&self) -> bool {
+        let unfinished = self.unfinished.as_ref();
+        unfinished.is_some_and(|unfinished| unfinished.gate.is_some())
+    }
+
     /// Waits until the application was loaded: without this, an image gets no name.
     ///
     /// # Errors
@@ -66,13 +80,16 @@ impl Phase2<'_> {
         };
         if let Some(gate) = gate {
             let loaded = gate
+                .thread
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             if let Err(BuildError::BuilderOnly { problem, .. }) = &loaded {
                 let problem = problem.clone();
                 store.remember(&builder_only(&key), &BuilderOnly { problem })?;
             }
-            loaded?;
+            if let (Some(loaded), Some(files)) = (loaded?, gate.files) {
+                files.remember(store, &loaded)?;
+            }
         }
         Ok(store.remember(&key, &self.result)?)
     }
@@ -105,19 +122,29 @@ const FORMAT: u32 = 9;
 /// Everything that decides the result of phase 2. `smoke`: the build loads what a start would load.
 fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inputs, BuildError> {
     let Materials {
+        tree, source, time, ..
+    } = *materials;
+    let mut inputs = surroundings(materials, phase1, smoke)?;
+    inputs.add(FILES, &source.to_string())?;
+    inputs.name_files(tree);
+    inputs.add("the time of the source", &time)?;
+    Ok(inputs)
+}
+
+/// Everything but the source.
+fn surroundings(
+    materials: &Materials<'_>,
+    phase1: &Phase1,
+    smoke: bool,
+) -> Result<Inputs, BuildError> {
+    let Materials {
         context: Context { request, .. },
-        tree,
-        source,
         base,
         runtime,
-        time,
         ..
     } = *materials;
     let mut inputs = Inputs::default();
     inputs.add("the format of the cache", &FORMAT)?;
-    inputs.add(FILES, &source.to_string())?;
-    inputs.name_files(tree);
-    inputs.add("the time of the source", &time)?;
     inputs.add("the builder image", &base.identity())?;
     if smoke && runtime.identity() != base.identity() {
         inputs.add("the runtime image", &runtime.identity())?;
@@ -207,7 +234,8 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     tree.stage(&src, chown)?;
     if materials.without_sandbox.is_some() {
         let plan = without_sandbox::assemble(materials, &phase1.result, &upper.upper)?;
-        let layer = layer_of(materials, phase1, &upper.upper, &[])?;
+        let scan = layer::scan(&upper.upper, &[])?;
+        let layer = layer_of(materials, phase1, scan, &[])?;
         return Ok(Phase2 {
             key: key.clone(),
             explanation: explain(false)?,
@@ -258,9 +286,25 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         .flatten()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or(BuildError::NoPlan)?;
+    let scan = layer::scan(&upper.upper, &[])?;
+    let files = if smoke {
+        let surroundings = surroundings(materials, phase1, smoke)?;
+        loads::Files::of(surroundings, &upper.upper, &scan.entries)?
+    } else {
+        None
+    };
+    let as_before = match &files {
+        Some(files) if !request.no_cache => files.load_as_before(store)?,
+        _ => false,
+    };
+    if as_before {
+        progress.step(
+            " -----> Application loads as before: no line changed that runs when it is loaded",
+        );
+    }
     // The rest of the build goes on while the application is loaded.
     let scratch = Arc::new(scratch);
-    let gate = if smoke {
+    let gate = if smoke && !as_before {
         progress.step(" -----> Loading the application");
         let mut lowers = vec![upper.upper.clone()];
         lowers.extend(dependencies::lowers(store, phase1)?);
@@ -281,7 +325,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         };
         let reference = runtime.reference.clone();
         let kept = Arc::clone(&scratch);
-        Some(scope.spawn(move || {
+        let thread = scope.spawn(move || {
             let redact = |text: &str| told.redactor.clean(text);
             let load = |lowers, base: &[PathBuf], env, name: &str| {
                 super::smoke::gate(
@@ -297,7 +341,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
             match (loaded, instead) {
                 (Err(BuildError::Smoke(advice)), Some((lowers, env))) => {
                     match load(lowers, &[], env, "loaded-on-builder") {
-                        Ok(()) => Err(BuildError::BuilderOnly {
+                        Ok(_) => Err(BuildError::BuilderOnly {
                             twin: reference,
                             problem: advice.title,
                         }),
@@ -306,11 +350,16 @@ pub(super) fn phase<'scope, 'env: 'scope>(
                 }
                 (loaded, _) => loaded,
             }
-        }))
+        });
+        Some(Gate {
+            thread,
+            files,
+            _scratch: Arc::clone(&scratch),
+        })
     } else {
         None
     };
-    let layer = layer_of(materials, phase1, &upper.upper, &below)?;
+    let layer = layer_of(materials, phase1, scan, &below)?;
     Ok(Phase2 {
         key: key.clone(),
         explanation: explain(false)?,
@@ -323,11 +372,11 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     })
 }
 
-/// Makes the layer from the files of phase 2 in `upper`, over these lower directories.
+/// Makes the layer from the files of phase 2, over these lower directories.
 fn layer_of(
     materials: &Materials<'_>,
     phase1: &Phase1,
-    upper: &Path,
+    mut scan: Scan,
     below: &[PathBuf],
 ) -> Result<TitledLayer, BuildError> {
     let Materials { context, time, .. } = *materials;
@@ -336,7 +385,6 @@ fn layer_of(
         request,
         progress,
     } = context;
-    let mut scan = layer::scan(upper, &[])?;
     layer::retain_opaque(&mut scan.entries, |path| exists_below(below, path));
     for path in &scan.skipped {
         progress.warning(&format!(

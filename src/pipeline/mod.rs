@@ -48,6 +48,7 @@ mod lacking;
 mod last_build;
 mod leaks;
 mod libraries;
+mod loads;
 pub mod local;
 mod lock;
 mod locked;

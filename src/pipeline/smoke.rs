@@ -13,6 +13,7 @@ use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Io, Limits, Mount, Network, Root, Spec, Upper};
 
 use super::error::BuildError;
+use super::loads::Loaded;
 use super::place::{Place, Reach};
 
 /// The time limit here; it is above the limit of the imports (`app::run::smoke`).
@@ -30,6 +31,8 @@ struct Answer {
     note: Option<String>,
     /// What could not be written because the root is read-only.
     read_only: Option<String>,
+    /// If it was loaded, and all that this depended on is known.
+    loaded: Option<Loaded>,
 }
 
 /// The text before and after the name in the in-image tool's message about a missing library.
@@ -45,7 +48,7 @@ pub(super) struct Image<'a> {
     pub(super) env: Vec<(String, String)>,
 }
 
-/// Asks the in-image tool. `redact` removes secrets from the output. An application that writes into its
+/// Asks the in-image tool, and gives what it says of a load that went well without a word. `redact` removes secrets from the output. An application that writes into its
 /// root is loaded once more, with `writable` over it: it can start in a container whose root is not
 /// read-only, as in most containers.
 pub(super) fn gate(
@@ -55,7 +58,7 @@ pub(super) fn gate(
     writable: impl FnOnce() -> Result<Upper, BuildError>,
     redact: &dyn Fn(&str) -> String,
     progress: &dyn Progress,
-) -> Result<(), BuildError> {
+) -> Result<Option<Loaded>, BuildError> {
     let Image { lowers, base, env } = image;
     let clean = |text: &str| {
         let lines: Vec<String> = text.lines().map(printable).collect();
@@ -72,10 +75,12 @@ pub(super) fn gate(
         limits.clone(),
         place,
     )?;
+    let mut loaded = answer.loaded.take();
     if let Some(path) = answer.read_only.take()
         && matches!(place, Place::Sandbox)
     {
         answer = ask(root(lowers, Some(writable()?)), env, limits, place)?;
+        loaded = None;
         if answer.title.is_none() {
             let words = format!(
                 "the application writes {path} when it is loaded: it cannot start with a read-only root \
@@ -86,10 +91,11 @@ pub(super) fn gate(
         }
     }
     if let Some(note) = &answer.note {
+        loaded = None;
         progress.warning(&clean(note));
     }
     let Some(title) = answer.title.clone() else {
-        return Ok(());
+        return Ok(loaded);
     };
     name_the_package(&mut answer, base);
     Err(BuildError::Smoke(Box::new(Advice {

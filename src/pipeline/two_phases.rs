@@ -238,7 +238,7 @@ fn build_in<'scope, 'env: 'scope>(
     });
     built.report.runtime = runs_on.map(|chosen| chosen.report(&prepared.base));
     let mut timings = Timings::new();
-    if smoke {
+    if phase2.is_loading() {
         progress.doing("Loading the application");
     }
     phase2.finish(store)?;

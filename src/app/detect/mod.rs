@@ -6,6 +6,8 @@
 //!
 //! `kinds` has the frameworks' names, `parse`, `syntax` and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 
+#[cfg(feature = "host")]
+pub mod at_load;
 mod below;
 mod choose;
 mod declared;

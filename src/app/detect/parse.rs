@@ -30,19 +30,24 @@ pub(super) fn module(source: &str) -> Result<Parsed<ModModule>, Problem> {
             message: format!("it is nested more than {MAX_DEPTH} deep"),
         });
     }
-    let no_thread = |message: String| Problem { offset: 0, message };
-    let parsed = thread::scope(|scope| {
-        let parser = thread::Builder::new()
-            .stack_size(STACK)
-            .spawn_scoped(scope, || parse_module(source))
-            .map_err(|error| no_thread(format!("there is no thread to parse it on: {error}")))?;
-        parser
-            .join()
-            .map_err(|_| no_thread("the parser cannot read it".into()))
-    })?;
+    let parsed = on_its_stack(|| parse_module(source))?;
     parsed.map_err(|error| Problem {
         offset: error.location.start().to_usize().min(source.len()),
         message: error.error.to_string(),
+    })
+}
+
+/// Does what follows a tree down, on a stack that is large enough for it.
+pub(super) fn on_its_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Problem> {
+    let problem = |message: String| Problem { offset: 0, message };
+    thread::scope(|scope| {
+        let worker = thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, work)
+            .map_err(|error| problem(format!("there is no thread to parse it on: {error}")))?;
+        worker
+            .join()
+            .map_err(|_| problem("the parser cannot read it".into()))
     })
 }
 

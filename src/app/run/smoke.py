@@ -1,10 +1,75 @@
+import collections
 import gc
 import importlib
+import importlib.machinery
 import os
 import sys
+import threading
 
-kind, name, django = sys.argv[1:4]
+kind, name, django, source = sys.argv[1:5]
 del sys.argv[1:]
+source = os.path.join(source, '')
+answer = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+ran, opened, unclear = set(), collections.Counter(), []
+files = set()
+
+
+def trace(frame, event, argument):
+    code = frame.f_code
+    if code.co_filename.startswith(source):
+        ran.add(code)
+    elif code.co_name in ('findsource', '_unpack_opargs'):
+        unclear.append(code)
+
+
+def alone(plain):
+    def exec_module(self, module):
+        before = sys.gettrace()
+        wanted = trace if self.path.startswith(source) else None
+        if before is not wanted:
+            sys.settrace(wanted)
+        try:
+            plain(self, module)
+        finally:
+            if sys.gettrace() is not wanted:
+                unclear.append(self)
+            elif before is not wanted:
+                sys.settrace(before)
+    return exec_module
+
+
+def hear(event, arguments):
+    if event == 'open':
+        path = arguments[0]
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        if isinstance(path, str) and path.endswith('.py'):
+            opened[os.path.abspath(path)] += 1
+    elif event in ('subprocess.Popen', 'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.system', 'os.exec'):
+        unclear.append(event)
+
+
+def watch():
+    for loader in ('SourceFileLoader', 'SourcelessFileLoader', 'ExtensionFileLoader'):
+        loader = getattr(importlib.machinery, loader)
+        loader.exec_module = alone(loader.exec_module)
+    sys.addaudithook(hear)
+    threading.settrace(trace)
+
+
+def seen():
+    below = [path for path in opened if path.startswith(source)]
+    for module in list(sys.modules.values()):
+        path = getattr(module, '__file__', None)
+        if isinstance(path, str) and path.endswith('.py') and path.startswith(source):
+            files.add(path)
+    lines = {path[len(source):]: [] for path in files}
+    for code in ran:
+        if code.co_name != '<module>' and code.co_filename in files:
+            lines[code.co_filename[len(source):]].append(code.co_firstlineno)
+    read = [path[len(source):] for path in below if path not in files or opened[path] > 1]
+    return {'ran': lines, 'read': read}
 
 
 def attribute(reference):
@@ -20,6 +85,7 @@ def program(path):
     import importlib.util
     with open(path, 'rb') as file:
         tree = ast.parse(file.read(), path)
+    files.add(os.path.abspath(path))
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     for statement in tree.body:
         names = []
@@ -54,6 +120,7 @@ gc.disable()
 status = 0
 sys.path.insert(0, os.getcwd())
 try:
+    watch()
     {'object': attribute, 'program': program, 'script': script}[kind](name)
     if django == 'yes':
         import django
@@ -65,4 +132,9 @@ except BaseException:
     traceback.print_exc(file=sys.__stderr__)
     sys.__stderr__.flush()
     status = 1
+sys.settrace(None)
+if not status and not unclear:
+    import json
+    with os.fdopen(answer, 'w') as file:
+        file.write(json.dumps(seen()) + '\n')
 os._exit(status)

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -21,9 +22,16 @@ use super::Caller;
 use super::environment::{Environment, Origin};
 use super::error::RunError;
 
-/// Arguments: what it is, its name, whether it is Django's. A program is parsed and what it imports is looked
-/// for, without running any of it. It ends without Python's own end, which would wait for threads of the
-/// application and free all memory; and without its garbage collector. (Words are here, not in the image.)
+/// Arguments: what it is, its name, whether it is Django's, the source. A program is parsed and what it
+/// imports is looked for, without running any of it. It ends without Python's own end, which would wait for
+/// threads of the application and free all memory; and without its garbage collector.
+///
+/// What it writes is one line of JSON, if all that the load depended on is known: `ran`, for each file of the
+/// application that was loaded, the lines where functions begin that were run; and `read`, the other Python
+/// files of the source that were opened. Nothing is traced while a library is imported: this would take half
+/// of its time again, and libraries do not change with the source. What starts a program, or reads functions
+/// without calling them (`inspect.getsource`, `dis`), makes the answer unclear, and there is none.
+/// (Words are here, not in the image.)
 const SCRIPT: &str = include_str!("smoke.py");
 /// Longest time for all imports.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -48,10 +56,10 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
     let outcome = match checks(&plan, &environment) {
         Check::Shell(program) => shell(&environment, &program),
         Check::Python(kind, name) => python(&plan, kind, &name, &mut environment),
-        Check::Nothing => SmokeResult::Good,
+        Check::Nothing => SmokeResult::Good(None),
     };
     Ok(match outcome {
-        SmokeResult::Good => json!({}),
+        SmokeResult::Good(loaded) => json!({ "loaded": loaded }),
         SmokeResult::Unknown(note) => json!({ "note": note }),
         SmokeResult::Bad(advice, read_only) => json!({
             "read_only": read_only,
@@ -64,7 +72,8 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
 }
 
 enum SmokeResult {
-    Good,
+    /// With what the script wrote.
+    Good(Option<Value>),
     /// Why the check could not be done.
     Unknown(String),
     /// With the file that it wanted to write, if the root is read-only.
@@ -183,7 +192,7 @@ fn is_module(file: &str) -> bool {
 fn shell(environment: &Environment, program: &str) -> SmokeResult {
     let path = environment.app_home.join(program);
     let Ok(text) = fs::read(&path) else {
-        return SmokeResult::Good;
+        return SmokeResult::Good(None);
     };
     let title = format!("{program} cannot be started");
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -208,7 +217,7 @@ fn shell(environment: &Environment, program: &str) -> SmokeResult {
                 .remedy("write #!/bin/sh, or use a builder image that has it"),
             None,
         ),
-        _ => SmokeResult::Good,
+        _ => SmokeResult::Good(None),
     }
 }
 
@@ -216,10 +225,10 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
     let begun = Instant::now();
     let mut variables: Vec<String> = Vec::new();
     let mut first: Option<String> = None;
-    loop {
+    let loaded = loop {
         let left = LIMIT.saturating_sub(begun.elapsed());
         let traceback = match load(plan, kind, name, environment, left) {
-            Loaded::Yes => break,
+            Loaded::Yes(loaded) => break loaded,
             Loaded::Late => {
                 if variables.is_empty() {
                     let seconds = LIMIT.as_secs();
@@ -227,7 +236,7 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
                         "{name} was not loaded within {seconds} s: whether it starts is not known"
                     ));
                 }
-                break;
+                break None;
             }
             Loaded::No(traceback) => traceback,
         };
@@ -246,10 +255,10 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
         if first.is_none() {
             return failed(name, &traceback, environment);
         }
-        break;
-    }
+        break None;
+    };
     match first {
-        None => SmokeResult::Good,
+        None => SmokeResult::Good(loaded),
         Some(traceback) => {
             let advice = Cause::Variables(variables).explain(title(name), &[]);
             SmokeResult::Bad(advice.tail(tail(&traceback)), None)
@@ -417,7 +426,8 @@ fn named_in(module: &str, source: &Path) -> Vec<String> {
 }
 
 enum Loaded {
-    Yes,
+    /// With what the script wrote.
+    Yes(Option<Value>),
     Late,
     No(String),
 }
@@ -431,17 +441,24 @@ fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: D
     let mut command = Command::new(environment.roots.python());
     command
         .args(["-c", SCRIPT, kind, name, django])
+        .arg(&environment.roots.source)
         .current_dir(&environment.app_home)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     environment.give_to(&mut command);
     let Ok(mut child) = command.spawn() else {
         return Loaded::Late;
     };
-    let Some(mut stderr) = child.stderr.take() else {
+    let (Some(mut stderr), Some(stdout)) = (child.stderr.take(), child.stdout.take()) else {
         return Loaded::Late;
     };
+    // One line: a program that the import started may keep the pipe open.
+    let answer = std::thread::spawn(move || {
+        let mut line = Vec::new();
+        let _ = BufReader::new(stdout.take(1 << 20)).read_until(b'\n', &mut line);
+        serde_json::from_slice(&line).ok()
+    });
     // Read on another thread: an import with much output would block.
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -463,20 +480,25 @@ fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: D
     };
     match status {
         None => Loaded::Late,
-        Some(status) if status.success() => Loaded::Yes,
-        // A program that the import started may keep the pipe open.
+        Some(status) if status.success() => Loaded::Yes(ended(answer).flatten()),
         Some(_) => {
-            let end = Instant::now() + Duration::from_secs(2);
-            while !reader.is_finished() && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            let bytes = if reader.is_finished() {
-                reader.join().unwrap_or_default()
-            } else {
-                Vec::new()
-            };
+            let bytes = ended(reader).unwrap_or_default();
             Loaded::No(String::from_utf8_lossy(&bytes).into_owned())
         }
+    }
+}
+
+/// What a reader of a pipe of a process that is over gives. A program that the import started may keep the
+/// pipe open: not awaited for long.
+fn ended<T>(reader: JoinHandle<T>) -> Option<T> {
+    let end = Instant::now() + Duration::from_secs(2);
+    while !reader.is_finished() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if reader.is_finished() {
+        reader.join().ok()
+    } else {
+        None
     }
 }
 
