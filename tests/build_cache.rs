@@ -256,7 +256,7 @@ fn what_the_index_said_the_last_time_is_installed_while_it_is_asked() {
 }
 
 /// The tree in which a build installs what it shares.
-fn is_of_fragments(path: &PathBuf) -> bool {
+fn is_of_fragments(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().starts_with("fragments")
 }
@@ -286,7 +286,7 @@ fn what_cannot_be_told_apart_is_installed_together() {
     let seen = Arc::clone(&removed);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let event = event.unwrap();
-        if event.kind.is_remove() && event.paths.iter().any(is_of_fragments) {
+        if event.kind.is_remove() && event.paths.iter().any(|path| is_of_fragments(path)) {
             seen.store(true, Ordering::Relaxed);
         }
     })

@@ -33,7 +33,7 @@ def application(environ, start_response):
     ("shop/__init__.py", ""),
     (
         "shop/cart.py",
-        r#"def prepare():
+        r"def prepare():
     return [helper(item) for item in (1, 2)]
 
 
@@ -48,7 +48,7 @@ def total(items):
 class Cart:
     def add(self, item):
         self.item = item
-"#,
+",
     ),
     ("unused.py", "VALUE = 1\n"),
     ("version.py", "VERSION = 1\n"),
