@@ -258,6 +258,24 @@ pub(in super::super) mod tests {
             ),
             (
                 SecretKind::PrivateKey,
+                format!("# -----BEGIN {}-----\n# {body}\n# {body}\n", "PRIVATE KEY"),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "  // -----BEGIN {}-----\n  // {body}\n  // {body}\n",
+                    "PRIVATE KEY"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    ">> -----BEGIN {}-----\r\n>> {body}\r\n>> {body}\r\n",
+                    "PRIVATE KEY"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
                 format!(
                     "-----BEGIN {}----- {body} {body} -----END",
                     "EC PRIVATE KEY"
@@ -386,6 +404,7 @@ pub(in super::super) mod tests {
             "AWS_SECRET_ACCESS_KEY aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k/+9".into(),
             "-----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY----- stand around 1 key in Base64".into(),
             "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----".into(),
+            "# -----BEGIN RSA PRIVATE KEY-----\n# stands before the key, which is\n# base64 in 27 Lines".into(),
             // Public keys and certificates, and the key of Azure's emulator.
             "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAaB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3dE5gH7jK9mN".into(),
             "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3dE5gH7jK9mN1pQ3sT".into(),

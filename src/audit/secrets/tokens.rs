@@ -358,14 +358,23 @@ fn is_mixed(body: &[u8]) -> bool {
 }
 
 /// Programs and documentation have a key's first line too; a key goes on with base64, in lines, on one
-/// line, or with the line feeds and quotes of a program's text.
+/// line, or with the line feeds and quotes of a program's text. Its lines may be comments, or quoted.
 fn is_key_body(rest: &[u8]) -> bool {
     let mut body = Vec::new();
     let mut piece = 0;
     let mut first = None;
     let mut at = 0;
+    let mut begins_line = false;
     while let Some(&byte) = rest.get(at) {
         at += 1;
+        if begins_line && byte == b'/' && rest.get(at) == Some(&b'/') {
+            at += 1;
+            continue;
+        }
+        if begins_line && b"#;*|>%!".contains(&byte) {
+            continue;
+        }
+        begins_line = byte == b'\n' || begins_line && byte.is_ascii_whitespace();
         if base64(byte) || byte == b'=' {
             body.push(byte);
             piece += 1;
