@@ -100,6 +100,26 @@ pub fn find_in(files: &dyn Files, home: &str) -> Option<Declared> {
     Some(declared)
 }
 
+/// The Python that a program asks for in its own comment, if its list is the one that counts: path, line and text.
+pub fn python_of_program(files: &dyn Files) -> Option<(String, usize, String)> {
+    if ["requirements.txt", "setup.py"]
+        .iter()
+        .any(|file| files.is_file(file))
+    {
+        return None;
+    }
+    let document = files.text("pyproject.toml").unwrap_or_default();
+    let document: toml::Table = toml::from_str(&document).unwrap_or_default();
+    if document.contains_key("project") {
+        return None;
+    }
+    let declared = find(files, "", Some(&document))?;
+    let is_program = std::path::Path::new(&declared.file)
+        .extension()
+        .is_some_and(|end| end == "py");
+    is_program.then(|| script::requires_python(files, ""))?
+}
+
 /// The file that counts if neither `requirements.txt` nor metadata name requirements.
 pub fn find(files: &dyn Files, home: &str, document: Option<&toml::Table>) -> Option<Declared> {
     document

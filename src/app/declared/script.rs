@@ -17,14 +17,7 @@ const PLACES: [&str; 6] = [
 
 /// The list in the only program of a directory that has such a list.
 pub(super) fn read(files: &dyn Files, place: &str) -> Option<Declared> {
-    let mut programs = files.list(place).into_iter().filter_map(|entry| {
-        let name = entry.name.strip_suffix(".py")?;
-        let path = join(place, &format!("{name}.py"))?;
-        let is_file = matches!(entry.kind, EntryKind::File { .. });
-        let text = is_file.then(|| files.text(&path))??;
-        let block = (text.len() as u64 <= MAX).then(|| block(&text))??;
-        Some((path, block))
-    });
+    let mut programs = programs(files, place);
     let (path, block) = programs.next()?;
     let mut declared = Declared::of(&path);
     if let Some((other, _)) = programs.next() {
@@ -69,6 +62,38 @@ pub(super) fn read(files: &dyn Files, place: &str) -> Option<Declared> {
     Some(declared)
 }
 
+/// The Python that the only program with a list asks for: its path, the line and the text.
+pub(super) fn requires_python(files: &dyn Files, place: &str) -> Option<(String, usize, String)> {
+    let mut programs = programs(files, place);
+    let (path, block) = programs.next()?;
+    if programs.next().is_some() {
+        return None;
+    }
+    let document = toml::from_str::<toml::Table>(&block).ok()?;
+    let said = document.get("requires-python")?.as_str()?.to_owned();
+    let text = files.text(&path)?;
+    let line = text.lines().position(|line| {
+        let key = line.strip_prefix('#').unwrap_or_default();
+        key.split('=').next().map(str::trim) == Some("requires-python")
+    });
+    Some((path, line.map_or(1, |line| line + 1), said))
+}
+
+/// The programs of a directory that have such a comment, with its text.
+fn programs<'a>(
+    files: &'a dyn Files,
+    place: &'a str,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    files.list(place).into_iter().filter_map(move |entry| {
+        let name = entry.name.strip_suffix(".py")?;
+        let path = join(place, &format!("{name}.py"))?;
+        let is_file = matches!(entry.kind, EntryKind::File { .. });
+        let text = is_file.then(|| files.text(&path))??;
+        let block = (text.len() as u64 <= MAX).then(|| block(&text))??;
+        Some((path, block))
+    })
+}
+
 /// The text within the comment: the lines between `# /// script` and `# ///`, each without its `# `.
 fn block(text: &str) -> Option<String> {
     let mut lines = text.lines().map(str::trim_end);
@@ -91,6 +116,23 @@ mod tests {
     use super::*;
 
     const BLOCK: &str = "#!/usr/bin/env python\n# /// script\n# requires-python = \">=3.11\"\n# dependencies = [\n#   \"flask>=3\",\n#\n#   \"redis\",\n# ]\n# ///\nimport flask\n";
+
+    #[test]
+    fn the_python_that_a_program_asks_for() {
+        let asked = |files: &Memory| super::super::python_of_program(files);
+        let one = || Memory::new().with("main.py", BLOCK);
+        let said = Some(("main.py".to_owned(), 3, ">=3.11".to_owned()));
+        assert_eq!(asked(&one()), said);
+        // Another list counts, and the program is not the application's declaration.
+        for (file, text) in [
+            ("requirements.txt", "flask"),
+            ("pyproject.toml", "[project]\nname = 'x'\n"),
+            ("Pipfile", "[packages]\nflask = '*'\n"),
+            ("other.py", BLOCK),
+        ] {
+            assert_eq!(asked(&one().with(file, text)), None, "{file}");
+        }
+    }
 
     #[test]
     fn a_programs_own_list() {

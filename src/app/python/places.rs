@@ -1,5 +1,6 @@
 //! The files and settings where users say which Python an application wants.
 
+use super::super::declared;
 use super::super::files::Files;
 use super::super::requirement::decode;
 use super::super::setup_cfg;
@@ -32,6 +33,9 @@ pub(super) fn all(files: &dyn Files) -> Vec<Found> {
         let source = files.text("setup.cfg").unwrap_or_default();
         let line = line_of(&source, "", "python_requires");
         found.push(request(&text, &format!("setup.cfg:{line} python_requires")));
+    }
+    if let Some((path, line, text)) = declared::python_of_program(files) {
+        found.push(request(&text, &format!("{path}:{line} requires-python")));
     }
     found
 }
