@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adding;
 pub mod advice;
 pub mod assemble;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! Finds the likely cause of a Python traceback, and what to do about it.
 
+use super::adding::Adding;
 use super::advice::Advice;
 
 /// Distributions whose name differs from their module's.
@@ -168,7 +169,7 @@ impl Cause {
 
     /// Adds the cause and what to do. `named_in`: files that name a missing module's distribution
     /// and were not installed.
-    pub fn explain(&self, advice: Advice, named_in: &[String]) -> Advice {
+    pub fn explain(&self, advice: Advice, named_in: &[String], adding: Adding) -> Advice {
         match self {
             Cause::Variables(names) => {
                 let (what, is) = match names.as_slice() {
@@ -202,7 +203,10 @@ impl Cause {
                     "{name} is neither in the source nor among what was installed."
                 ));
                 match named_in {
-                    [] => advice.remedy(format!("add {distribution} to requirements.txt")),
+                    [file, ..] if adding != Adding::List => advice
+                        .cause(format!("{file} names {distribution}, and was not installed from."))
+                        .remedy(adding.remedy(distribution)),
+                    [] => advice.remedy(adding.remedy(distribution)),
                     [file, ..] => advice
                         .cause(format!("{file} names {distribution}, and was not installed from."))
                         .remedy(format!(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::super::adding::Adding;
 use super::super::plan::DjangoPlan;
 use super::super::process;
 use super::super::roots::Roots;
@@ -68,7 +69,8 @@ pub(super) fn ask(
             found = failure.missing();
         }
     }
-    let (failure, status) = first;
+    let (mut failure, status) = first;
+    failure.adding = Adding::of_source(&roots.source);
     Err(AssembleError::Django { status, failure })
 }
 

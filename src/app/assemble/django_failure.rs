@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::super::adding::Adding;
 use super::super::advice::Advice;
 use super::super::remedy::{Cause, distribution};
 
@@ -21,6 +22,9 @@ pub struct Failure {
     /// All variables that the settings miss, in the order in which they read them.
     #[serde(skip)]
     pub variables: Vec<String>,
+    /// How the project adds a package.
+    #[serde(skip)]
+    pub adding: Adding,
 }
 
 impl Failure {
@@ -59,9 +63,9 @@ impl Failure {
             advice.cause(line.clone())
         };
         let advice = if self.variables.is_empty() {
-            hints(advice, &self.kind, &line, self.name.as_deref())
+            hints(advice, self, &line)
         } else {
-            Cause::Variables(self.variables.clone()).explain(advice, &[])
+            Cause::Variables(self.variables.clone()).explain(advice, &[], self.adding)
         };
         let keep = self.traceback.len().saturating_sub(12);
         let advice = advice.tail(self.traceback.iter().skip(keep).cloned());
@@ -74,11 +78,12 @@ impl Failure {
 }
 
 /// Remedies for the most frequent failures.
-fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice {
+fn hints(advice: Advice, failure: &Failure, line: &str) -> Advice {
+    let kind = failure.kind.as_str();
     let text = line.to_lowercase();
     let cause = Cause::of(line);
     if matches!(cause, Cause::Variables(_) | Cause::Library(_)) {
-        return cause.explain(advice, &[]);
+        return cause.explain(advice, &[], failure.adding);
     }
     if kind == "KeyError" || text.contains("environment variable") {
         return advice
@@ -88,15 +93,15 @@ fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice
     if text.contains("pkg_resources") {
         return advice
             .cause("pkg_resources is no longer part of setuptools (since release 82).")
-            .remedy("add setuptools<82 to requirements.txt");
+            .remedy(failure.adding.remedy("setuptools<82"));
     }
     if kind == "ModuleNotFoundError" {
-        let name = module.unwrap_or("the module");
+        let name = failure.name.as_deref().unwrap_or("the module");
         return advice
             .cause(format!(
                 "{name} is neither in the source nor among the requirements."
             ))
-            .remedy(format!("add {} to requirements.txt", distribution(name)));
+            .remedy(failure.adding.remedy(distribution(name)));
     }
     if text.contains("could not connect")
         || text.contains("connection refused")

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::super::adding::Adding;
 use super::super::advice::Advice;
 use super::super::plan::{Plan, Start};
 use super::super::remedy::Cause;
@@ -48,7 +49,8 @@ pub(super) fn explain(plan: &Plan, environment: &Environment, status: u8) -> Opt
         "{server} ended with status {status}: {} cannot be imported",
         application.module
     ));
-    Some(hints(advice, &text))
+    let adding = Adding::of_source(&environment.roots.source);
+    Some(hints(advice, &text, adding))
 }
 
 /// The traceback of the import, if it fails.
@@ -102,11 +104,11 @@ pub fn of_log(title: String, log: &str) -> Option<Advice> {
             break;
         }
     }
-    Some(hints(Advice::new(title), &traceback))
+    Some(hints(Advice::new(title), &traceback, Adding::default()))
 }
 
 /// The likely cause by the last line of a traceback, and what to do.
-fn hints(advice: Advice, traceback: &str) -> Advice {
+fn hints(advice: Advice, traceback: &str, adding: Adding) -> Advice {
     let lines: Vec<&str> = traceback.lines().map(str::trim_end).collect();
     let advice = match Cause::of(traceback) {
         Cause::Variables(names) => {
@@ -119,7 +121,7 @@ fn hints(advice: Advice, traceback: &str) -> Advice {
                     "give it to the container: warpdrive run -e {names}=…"
                 ))
         }
-        cause => cause.explain(advice, &[]),
+        cause => cause.explain(advice, &[], adding),
     };
     let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
     let tail = lines.iter().skip(lines.len().saturating_sub(TAIL));
@@ -164,12 +166,16 @@ mod tests {
             ("KeyError: 'DATABASE_URL'", "DATABASE_URL"),
         ] {
             let text = format!("Traceback (most recent call last):\n  File \"x\"\n{last}\n");
-            let advice = hints(Advice::new("x"), &text);
+            let advice = hints(Advice::new("x"), &text, Adding::default());
             assert!(advice.to_string().contains(cause), "{advice}");
             assert!(!advice.causes.is_empty(), "{advice}");
             assert!(!advice.remedies.is_empty(), "{advice}");
             assert_eq!(advice.tail.last().map(String::as_str), Some(last));
         }
-        assert!(hints(Advice::new("x"), "boom\n").causes.is_empty());
+        assert!(
+            hints(Advice::new("x"), "boom\n", Adding::default())
+                .causes
+                .is_empty()
+        );
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::super::adding::Adding;
 use super::super::advice::Advice;
 use super::super::environment::BUILD_FILE;
 use super::super::plan::{Plan, Start};
@@ -260,7 +261,7 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
     match first {
         None => SmokeResult::Good(loaded),
         Some(traceback) => {
-            let advice = Cause::Variables(variables).explain(title(name), &[]);
+            let advice = Cause::Variables(variables).explain(title(name), &[], Adding::default());
             SmokeResult::Bad(advice.tail(tail(&traceback)), None)
         }
     }
@@ -299,7 +300,10 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> SmokeResult
             .remedy(format!(
                 "install it: {setting} = [\"{group}\"] in [tool.warpdrive]"
             )),
-        None => cause.explain(title(name), &named),
+        None => {
+            let adding = Adding::of_source(&environment.roots.source);
+            cause.explain(title(name), &named, adding)
+        }
     };
     if cause == Cause::Other {
         let line = super::super::remedy::last_line(traceback);
