@@ -22,6 +22,17 @@ pub enum LockfileError {
         problem: String,
         mend: String,
     },
+    #[error(
+        "{path} is not the file that {file} names: its SHA-256 is {found}, and the lock has {}",
+        .expected.join(" or ")
+    )]
+    Archive {
+        path: String,
+        file: String,
+        expected: Vec<String>,
+        found: String,
+        mend: String,
+    },
     #[error("{file} is for Python {wanted}, and the builder image has Python {found}")]
     Python {
         file: String,
@@ -110,6 +121,9 @@ impl Explain for LockfileError {
             }
             Self::Python { wanted, .. } => advice.remedy(format!(
                 "choose a builder image with Python {wanted} (`--builder`), or lock for this one"
+            )),
+            Self::Archive { path, mend, .. } => advice.remedy(format!(
+                "put the locked {path} back, or, if the change is intended, run `{mend}` and commit what it writes"
             )),
             Self::Unusable { .. } => advice,
             Self::Several { choices, .. } => {

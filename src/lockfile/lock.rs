@@ -17,7 +17,7 @@ use super::builders::Builders;
 use super::error::LockfileError;
 use super::manager::Manager;
 use super::marker::Chosen;
-use super::packages::{File, Locked};
+use super::packages::{Archive, File, Locked};
 use super::target::Target;
 use super::{fit, pdm, pipenv, poetry, pylock, uv};
 
@@ -56,6 +56,8 @@ struct Choice {
     member: String,
     extras: BTreeSet<String>,
     groups: BTreeSet<String>,
+    /// The groups of each other project of a workspace, if that one is installed.
+    of_members: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Reads a manager's lock.
@@ -133,7 +135,7 @@ impl Lock {
             document,
             project,
         };
-        lock.choose(settings, environment)?;
+        lock.choose(settings, environment, files)?;
         lock.check(files, &project_file)?;
         Ok(lock)
     }
@@ -143,6 +145,7 @@ impl Lock {
         &mut self,
         settings: &Settings,
         environment: &BTreeMap<String, String>,
+        files: &dyn Files,
     ) -> Result<(), LockfileError> {
         let list = |key: &str| -> BTreeSet<String> {
             let text = settings.get(key).unwrap_or_default();
@@ -152,6 +155,7 @@ impl Lock {
             member: String::new(),
             extras: list("dependency_extras"),
             groups: list("dependency_groups"),
+            of_members: BTreeMap::new(),
         };
         let at = |path: &[&str]| fit::at(&self.project, path);
         let known: Option<(BTreeSet<String>, BTreeSet<String>)> = match &self.document {
@@ -162,19 +166,22 @@ impl Lock {
                     choice.member = home;
                 }
                 let known = document.choices(&choice.member);
-                let mut defaults: BTreeSet<String> = match at(&["tool", "uv", "default-groups"]) {
-                    Some(Value::Array(groups)) => groups
-                        .iter()
-                        .filter_map(Value::as_str)
-                        .map(normalize)
-                        .collect(),
-                    Some(Value::String(all)) if all == "all" => known.1.clone(),
-                    _ => BTreeSet::new(),
+                let with_defaults = |member: &str, known: &BTreeSet<String>| {
+                    let mut defaults = self.default_groups(files, member, known);
+                    uv::of_variables(&mut defaults, environment);
+                    defaults.extend(choice.groups.iter().cloned());
+                    defaults
                 };
-                // By its name, it is the group for development.
-                defaults.remove("dev");
-                uv::of_variables(&mut defaults, environment);
-                choice.groups.extend(defaults);
+                let members = document.members().into_iter();
+                let of_members = members.map(|member| {
+                    let (_, known) = document.choices(&member);
+                    let groups = with_defaults(&member, &known);
+                    (member, groups)
+                });
+                let of_members = of_members.collect();
+                let groups = with_defaults(&choice.member, &known.1);
+                choice.of_members = of_members;
+                choice.groups = groups;
                 Some(known)
             }
             Document::Pdm(document) => {
@@ -239,6 +246,37 @@ impl Lock {
         }
         self.choice = choice;
         Ok(())
+    }
+
+    /// The groups that uv installs by default: a workspace has those of the project that is installed.
+    fn default_groups(
+        &self,
+        files: &dyn Files,
+        member: &str,
+        known: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        let path = ["tool", "uv", "default-groups"];
+        let said = if member.is_empty() {
+            fit::at(&self.project, &path).cloned()
+        } else {
+            let place = files::join(&self.directory, member)
+                .and_then(|place| files::join(&place, "pyproject.toml"));
+            let text = place.and_then(|place| files.text(&place));
+            let table = text.and_then(|text| toml::from_str::<Table>(&text).ok());
+            table.and_then(|table| fit::at(&table, &path).cloned())
+        };
+        let mut groups: BTreeSet<String> = match said {
+            Some(Value::Array(groups)) => groups
+                .iter()
+                .filter_map(Value::as_str)
+                .map(normalize)
+                .collect(),
+            Some(Value::String(all)) if all == "all" => known.clone(),
+            _ => BTreeSet::new(),
+        };
+        // By its name, it is the group for development.
+        groups.remove("dev");
+        groups
     }
 
     /// Whether it was written for the project's present requirements.
@@ -339,6 +377,9 @@ impl Lock {
             && document.members().contains(&home)
             && !document.root_needs(&home, &self.choice.extras, &self.choice.groups)
         {
+            if let Some(groups) = self.choice.of_members.remove(&home) {
+                self.choice.groups = groups;
+            }
             self.choice.member = home;
         }
     }
@@ -366,6 +407,17 @@ impl Lock {
         &self.file
     }
 
+    /// The error for a file of the tree that is not the locked one.
+    pub fn other_file(&self, archive: &Archive, found: String) -> LockfileError {
+        LockfileError::Archive {
+            path: archive.path.clone(),
+            file: self.file.clone(),
+            expected: archive.sha256.clone(),
+            found,
+            mend: self.manager.lock_again(&archive.name),
+        }
+    }
+
     /// Which build requirements must not be looked for in the usual index.
     pub fn builders(&self) -> &Builders {
         &self.builders
@@ -377,6 +429,7 @@ impl Lock {
             member,
             extras,
             groups,
+            ..
         } = &self.choice;
         let wanted = uv::Wanted {
             member: member.clone(),
@@ -445,6 +498,7 @@ impl Lock {
             member,
             extras,
             groups,
+            ..
         } = &self.choice;
         let pythons: Vec<&str> = match &self.document {
             Document::Uv(document) => document.requires_python.as_deref().into_iter().collect(),
@@ -520,6 +574,12 @@ impl Lock {
                         problem: format!("{} is outside the source", project.path.escape_default()),
                     }
                 })?;
+            }
+        }
+        for archive in &mut locked.archives {
+            // Its project was refused above if it is outside.
+            if let Some(path) = files::join(&self.directory, &archive.path) {
+                archive.path = path;
             }
         }
         // The project itself comes last, after its dependencies.

@@ -56,6 +56,16 @@ impl Manager {
         }
     }
 
+    /// The command that locks one package anew: the lock alone is not written again while it fits.
+    pub(super) fn lock_again(self, package: &str) -> String {
+        match self {
+            Self::Uv => format!("uv lock --upgrade-package {package}"),
+            Self::Poetry => format!("poetry update --lock {package}"),
+            Self::Pdm => format!("pdm update --no-sync {package}"),
+            Self::Pipenv | Self::Pylock | Self::Pip => self.mend().to_owned(),
+        }
+    }
+
     /// The command that writes the file again.
     pub(super) fn mend(self) -> &'static str {
         match self {

@@ -38,7 +38,7 @@ pub use index::{Link, credentials, links, variable_name};
 pub use lock::Lock;
 pub use manager::Manager;
 pub use marker::{Chosen, holds};
-pub use packages::{File, Index, Locked, Origin, PYPI, Package};
+pub use packages::{Archive, File, Index, Locked, Origin, PYPI, Package};
 pub use target::{Rank, Target};
 
 #[cfg(test)]

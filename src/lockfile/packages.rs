@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::app::files;
 use crate::app::listed::LocalProject;
+use crate::app::requirement::{is_archive, normalize};
 
 /// The default index.
 pub const PYPI: &str = "https://pypi.org/simple";
@@ -19,6 +20,34 @@ pub struct Locked {
     pub projects: Vec<LocalProject>,
     /// Their normalized names.
     pub local: BTreeSet<String>,
+    /// Files of the tree that are installed, with the name of the package and the hashes in the lock.
+    pub archives: Vec<Archive>,
+}
+
+/// A wheel or an archive of sources in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Normalized.
+    pub name: String,
+    pub path: String,
+    /// SHA-256, hexadecimal: the file has one of these.
+    pub sha256: Vec<String>,
+}
+
+impl Archive {
+    /// `None` for a directory, and for a file that the lock has no hash of.
+    pub(super) fn of<'h>(
+        name: &str,
+        path: &str,
+        hashes: impl IntoIterator<Item = &'h str>,
+    ) -> Option<Self> {
+        let sha256: Vec<String> = hashes.into_iter().filter_map(sha256).collect();
+        (is_archive(path) && !sha256.is_empty()).then(|| Self {
+            name: normalize(name),
+            path: path.to_owned(),
+            sha256,
+        })
+    }
 }
 
 /// One distribution.

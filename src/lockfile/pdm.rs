@@ -12,7 +12,7 @@ use crate::app::requirement::normalize;
 use super::hash::{Json, Style, sha256_of_json};
 use super::marker::{self, Chosen};
 use super::packages::{
-    self, File, Index, Locked, Origin, Package, is_file_name, is_name, is_version, is_word,
+    self, Archive, File, Index, Locked, Origin, Package, is_file_name, is_name, is_version, is_word,
 };
 use super::requirement::Requirement;
 use super::target::Target;
@@ -194,6 +194,9 @@ impl Document {
                     is_listed: false,
                 };
                 locked.local.insert(normalize(&entry.name));
+                let hashes = entry.files.iter().map(|file| file.hash.as_str());
+                let archive = Archive::of(&entry.name, &project.path, hashes);
+                locked.archives.extend(archive);
                 if !locked.projects.contains(&project) {
                     locked.projects.push(project);
                 }

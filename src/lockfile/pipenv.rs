@@ -10,7 +10,9 @@ use crate::app::requirement::normalize;
 
 use super::hash::{Json, Style, sha256_of_json};
 use super::marker::{self, Chosen};
-use super::packages::{self, File, Index, Locked, Origin, Package, is_name, is_version, is_word};
+use super::packages::{
+    self, Archive, File, Index, Locked, Origin, Package, is_name, is_version, is_word,
+};
 use super::target::Target;
 
 /// The name of the file, and of the one that it is made from.
@@ -163,6 +165,8 @@ impl Document {
                     let path =
                         packages::beside(path).ok_or_else(|| wrong("is outside the source"))?;
                     locked.local.insert(normalize(name));
+                    let hashes = entry.hashes.iter().map(String::as_str);
+                    locked.archives.extend(Archive::of(name, &path, hashes));
                     locked.projects.push(LocalProject {
                         path,
                         extras: String::new(),

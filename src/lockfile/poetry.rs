@@ -12,7 +12,7 @@ use crate::app::requirement::normalize;
 use super::hash::{Json, Style, sha256_of_json};
 use super::marker::{self, Chosen};
 use super::packages::{
-    self, File, Index, Locked, Origin, Package, is_file_name, is_name, is_version, is_word,
+    self, Archive, File, Index, Locked, Origin, Package, is_file_name, is_name, is_version, is_word,
 };
 use super::requirement::{self, Requirement};
 use super::target::Target;
@@ -216,6 +216,14 @@ impl Document {
             match self.origin(entry).map_err(|problem| wrong(&problem))? {
                 PackageSource::Project(project) => {
                     locked.local.insert(normalize(&entry.name));
+                    let source = entry.source.as_ref();
+                    if source.is_some_and(|source| source.r#type == "file") {
+                        let hashes = self.artifacts(entry).iter();
+                        let hashes = hashes.map(|file| file.hash.as_str());
+                        locked
+                            .archives
+                            .extend(Archive::of(&entry.name, &project.path, hashes));
+                    }
                     locked.projects.push(project);
                 }
                 PackageSource::Elsewhere(origin) => locked.packages.push(Package {
@@ -336,6 +344,16 @@ impl Document {
         }
     }
 
+    /// The files of a package; older locks have them in a table of their own.
+    fn artifacts<'a>(&'a self, entry: &'a Entry) -> &'a [Artifact] {
+        if !entry.files.is_empty() {
+            return &entry.files;
+        }
+        let mut by_name = self.metadata.files.iter();
+        let found = by_name.find(|(name, _)| normalize(name) == normalize(&entry.name));
+        found.map_or(&[], |(_, files)| files.as_slice())
+    }
+
     fn origin(&self, entry: &Entry) -> Result<PackageSource, String> {
         if let Some(source) = &entry.source {
             match source.r#type.as_str() {
@@ -378,17 +396,8 @@ impl Document {
                 }
             }
         }
-        let artifacts = if entry.files.is_empty() {
-            let by_name = self.metadata.files.iter();
-            let mut found = by_name.filter(|(name, _)| normalize(name) == normalize(&entry.name));
-            found
-                .next()
-                .map(|(_, files)| files.clone())
-                .unwrap_or_default()
-        } else {
-            entry.files.clone()
-        };
-        let files = artifacts
+        let files = self
+            .artifacts(entry)
             .iter()
             .map(|artifact| {
                 let sha256 = packages::sha256(&artifact.hash)

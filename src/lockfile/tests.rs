@@ -322,6 +322,39 @@ fn of_a_workspace_whose_root_is_no_project_the_member_at_home_is_installed() {
     assert_eq!(root("api"), ["api", "celery", "flask"]);
 }
 
+#[test]
+fn the_member_that_is_installed_has_its_own_default_groups() {
+    let lock = "version = 1\nrequires-python = \">=3.10\"\n\n[manifest]\nmembers = [\"api\", \"root\"]\n\n\
+        [[package]]\nname = \"api\"\nversion = \"1\"\nsource = { virtual = \"services/api\" }\n\n\
+        [package.dev-dependencies]\nweb = []\n\n\
+        [[package]]\nname = \"root\"\nversion = \"1\"\nsource = { virtual = \".\" }\n\n\
+        [package.dev-dependencies]\ntop = []\n";
+    let project = |name: &str, group: &str| {
+        format!(
+            "[project]\nname = \"{name}\"\nversion = \"1\"\nrequires-python = \">=3.10\"\n\
+             [dependency-groups]\n{group} = []\n[tool.uv]\ndefault-groups = [\"{group}\"]\n"
+        )
+    };
+    let files = |more: &str| {
+        let workspace = "workspace = { members = [\"services/*\"] }\n";
+        Memory::new()
+            .with("uv.lock", lock)
+            .with(
+                "pyproject.toml",
+                format!("{}{workspace}{more}", project("root", "top")),
+            )
+            .with("services/api/pyproject.toml", project("api", "web"))
+    };
+    let groups = |lock: &Lock| lock.groups().cloned().collect::<Vec<String>>();
+    let said = found(&files("[tool.warpdrive]\nhome = \"services/api\"\n"));
+    assert_eq!(groups(&said.unwrap().unwrap()), ["web"]);
+    // The same if the application was found there.
+    let mut seen = found(&files("")).unwrap().unwrap();
+    assert_eq!(groups(&seen), ["top"]);
+    seen.take_member("services/api");
+    assert_eq!(groups(&seen), ["web"]);
+}
+
 /// The root needs the member by an extra or a group of its own, or by an extra of another project.
 #[test]
 fn a_root_that_needs_the_member_by_a_choice_is_installed() {

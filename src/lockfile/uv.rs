@@ -10,7 +10,7 @@ use crate::app::requirement::normalize;
 
 use super::marker::{self, Chosen};
 use super::packages::{
-    self, File, Index, Locked, Origin, Package, is_file_name, is_name, is_version, is_word,
+    self, Archive, File, Index, Locked, Origin, Package, is_file_name, is_name, is_version, is_word,
 };
 use super::target::Target;
 
@@ -497,6 +497,13 @@ impl<'a> Walk<'a> {
                     )));
                 };
                 locked.local.insert(normalize(&entry.name));
+                if entry.source.path.is_some() {
+                    let files = entry.wheels.iter().chain(&entry.sdist);
+                    let hashes = files.filter_map(|file| file.hash.as_deref());
+                    locked
+                        .archives
+                        .extend(Archive::of(&entry.name, &path, hashes));
+                }
                 locked.projects.push(LocalProject {
                     path,
                     extras: String::new(),

@@ -137,9 +137,10 @@ pub fn ready(
     };
     let indexes = Indexes::of(variables.clone(), false)?;
     let listed = if pip_variables::without_index(variables) {
-        locked::by_version(&found, &target)?
+        locked::by_version(&found, &target, &roots.source)?
     } else {
         let asked = Asked {
+            source: &roots.source,
             indexes: &indexes,
             upgrade: false,
             progress,

@@ -5,19 +5,21 @@
 //! so it never looks for a name in an index that the project does not name.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
 use pep440_rs::Version;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::app::contract::RUN;
 use crate::app::listed::Listed;
+use crate::beneath::Directory;
 use crate::lockfile::{
-    Bound, Builders, File, Found, FromIndex, Index, Lock, LockfileError, Origin, Target,
+    Archive, Bound, Builders, File, Found, FromIndex, Index, Lock, LockfileError, Origin, Target,
 };
 use crate::oci::{Digest, Sha256Writer, parse_digest};
 use crate::progress::{Progress, human_size};
@@ -88,6 +90,7 @@ impl Chosen {
 pub(super) fn read(
     store: &Store,
     found: &Found,
+    source: &Path,
     base: &Base,
     request: &Request,
     progress: &dyn Progress,
@@ -100,6 +103,7 @@ pub(super) fn read(
     };
     let indexes = Indexes::new(request)?;
     let asked = Asked {
+        source,
         indexes: &indexes,
         upgrade: request.upgrade,
         progress,
@@ -118,6 +122,8 @@ pub(super) struct Environment<'a> {
 
 /// Where packages are looked up that are not in a lock.
 pub(super) struct Asked<'a> {
+    /// The directory of the source.
+    pub(super) source: &'a Path,
     pub(super) indexes: &'a Indexes,
     /// What was chosen before does not count.
     pub(super) upgrade: bool,
@@ -139,10 +145,17 @@ pub(super) fn read_for(
 
 /// Packages that are installed without an index: by name and version, from the directories that the
 /// caller names.
-pub(super) fn by_version(found: &Found, target: &Target) -> Result<Listed, BuildError> {
+pub(super) fn by_version(
+    found: &Found,
+    target: &Target,
+    source: &Path,
+) -> Result<Listed, BuildError> {
     match found {
         Found::Lock(lock) => {
             let selected = lock.select(target)?;
+            for archive in &selected.archives {
+                check(lock, archive, source)?;
+            }
             let packages = selected.packages.iter();
             let lines = packages.map(|package| match package.version.as_str() {
                 "" => package.name.clone(),
@@ -174,6 +187,9 @@ fn of_lock(
     let Environment { target, libc, .. } = environment;
     let source = asked.indexes;
     let selected = lock.select(target)?;
+    for archive in &selected.archives {
+        check(lock, archive, asked.source)?;
+    }
     let mut listed = Listed {
         names: selected.direct,
         projects: selected.projects,
@@ -256,6 +272,30 @@ fn of_lock(
         repositories,
         builders: lock.builders().clone(),
     })
+}
+
+/// Verifies a file of the source by the lock's hash: the installer takes it as it is.
+fn check(lock: &Lock, archive: &Archive, source: &Path) -> Result<(), BuildError> {
+    let failed = |problem: io::Error| BuildError::Read {
+        path: source.join(&archive.path),
+        source: problem,
+    };
+    let root = Directory::open(source).map_err(failed)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = root.open_within(Path::new(&archive.path), flags);
+    let file = fs::File::from(file.map_err(|error| failed(error.into()))?);
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::ErrorKind::InvalidInput.into()));
+    }
+    let mut hash = Sha256Writer::new(io::sink());
+    io::copy(&mut file.take(MAX_FILE), &mut hash).map_err(failed)?;
+    let (_, digest, _) = hash.finish();
+    let found = digest.to_string();
+    let found = found.strip_prefix("sha256:").unwrap_or(&found);
+    if archive.sha256.iter().any(|expected| expected == found) {
+        return Ok(());
+    }
+    Err(lock.other_file(archive, found.to_owned()).into())
 }
 
 /// The bound names of a project without a lock: the newest file in the name's index that the project allows.
@@ -679,6 +719,67 @@ fn in_parallel<T: Sync, R: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_the_source_is_the_one_that_the_lock_names() {
+        let source = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = source.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        let wheel = "wheels/rates-1.0-py3-none-any.whl";
+        let hash = crate::oci::sha256_hex(b"locked");
+        write(
+            "pyproject.toml",
+            &format!(
+                "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.10\"\ndependencies = [\"rates\"]\n\
+                 [tool.uv.sources]\nrates = {{ path = \"{wheel}\" }}\n"
+            ),
+        );
+        write(
+            "uv.lock",
+            &format!(
+                "version = 1\nrequires-python = \">=3.10\"\n\n\
+                 [[package]]\nname = \"app\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\ndependencies = [{{ name = \"rates\" }}]\n\n\
+                 [package.metadata]\nrequires-dist = [{{ name = \"rates\", path = \"{wheel}\" }}]\n\n\
+                 [[package]]\nname = \"rates\"\nversion = \"1.0\"\nsource = {{ path = \"{wheel}\" }}\n\
+                 wheels = [{{ filename = \"rates-1.0-py3-none-any.whl\", hash = \"sha256:{hash}\" }}]\n"
+            ),
+        );
+        let read = || {
+            let files = crate::app::files::Directory::open(source.path()).unwrap();
+            let none = std::collections::BTreeMap::new();
+            let settings = crate::app::settings::Settings::load(&files, &none, &none).unwrap();
+            let found = crate::lockfile::find(&files, &settings, &none, || panic!("no lock"));
+            let target = Target::of("3.11.2", "glibc 2.36");
+            by_version(&found.unwrap().unwrap(), &target, source.path())
+        };
+        write(wheel, "locked");
+        assert_eq!(read().unwrap().projects[0].path, wheel);
+        write(wheel, "changed");
+        let error = read().unwrap_err();
+        let changed = crate::oci::sha256_hex(b"changed");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{wheel} is not the file that uv.lock names: its SHA-256 is {changed}, and the lock has {hash}"
+            )
+        );
+        let BuildError::Lockfile(error) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            crate::app::advice::Explain::advice(&error).remedies,
+            [format!(
+                "put the locked {wheel} back, or, if the change is intended, run `uv lock --upgrade-package rates` and commit what it writes"
+            )]
+        );
+        // What the file became is not followed.
+        fs::remove_file(source.path().join(wheel)).unwrap();
+        fs::create_dir(source.path().join(wheel)).unwrap();
+        assert!(read().is_err());
+    }
 
     #[test]
     fn an_installers_choice() {

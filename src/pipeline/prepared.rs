@@ -73,6 +73,7 @@ impl Prepared {
             Some(lock) => Some(locked::read(
                 context.store,
                 lock,
+                reading.tree().root(),
                 &base,
                 request,
                 context.progress,
