@@ -710,6 +710,22 @@ impl From<crate::pipeline::BuildError> for CommandError {
             }
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
                 .with_hint("lock the project again; a package that the project binds to a place is looked for nowhere else"),
+            E::IndexLogin {
+                variables,
+                has_login,
+                ..
+            } => {
+                let verb = if has_login { "correct" } else { "set" };
+                let hint = match variables {
+                    Some([user, password]) => {
+                        format!("{verb} the variables {user} and {password} for warpdrive, and build again")
+                    }
+                    None => "give the index a name in the project, which the variables of its login contain, or \
+                             name the index with its login: UV_DEFAULT_INDEX=https://USER:PASSWORD@HOST/simple"
+                        .to_owned(),
+                };
+                Self::new(ExitStatus::AppBuildFailed, "index-login", message).with_hint(hint)
+            }
             E::NothingFits {
                 wanted, offered, ..
             } => {

@@ -38,6 +38,16 @@ pub enum BuildError {
     },
     #[error("{package} is locked, and {index} has no file of it with the locked hash")]
     NotInIndex { package: String, index: String },
+    #[error("the index {index} did not give {what}: it answered {status} {}", if *.has_login { "to the login that it got" } else { "without a login" })]
+    IndexLogin {
+        what: String,
+        /// Its name, and its address without login.
+        index: String,
+        status: u16,
+        has_login: bool,
+        /// The variables with its login: a user's name, and a password.
+        variables: Option<[String; 2]>,
+    },
     #[error("the project says that {package} is from {index}, which has no file of it that fits")]
     NothingFits {
         package: String,

@@ -62,6 +62,12 @@ impl IndexLogins {
         allowed.then_some(login)
     }
 
+    /// Whether the caller gives a user's name or a password with variables of this beginning.
+    pub(super) fn has(&self, start: &str) -> bool {
+        let mut ends = ["USERNAME", "PASSWORD"].iter();
+        ends.any(|end| self.variables.contains_key(&format!("{start}_{end}")))
+    }
+
     /// Says where the login of this index, at this address, goes.
     pub(super) fn say(&self, index: &Index, url: &str, progress: &dyn Progress) {
         let credentials = lockfile::credentials(index, &|name| self.variables.get(name).cloned());

@@ -637,7 +637,13 @@ fn fetch(
             };
             let mut file = fs::File::create_new(&path).map_err(failed)?;
             let url = source.with_login(&url, &indexes);
-            let size = source.client.download(&url, &digest, MAX_FILE, &mut file)?;
+            let size = source
+                .client
+                .download(&url, &digest, MAX_FILE, &mut file)
+                .map_err(|error| match indexes.first() {
+                    Some(index) => source.explained(error, index, &one.file.name, &url),
+                    None => error.into(),
+                })?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).map_err(failed)?;
             // Another build may have been quicker: it is the same file.
             let _ = fs::hard_link(&path, &place);

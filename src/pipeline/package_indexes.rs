@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lockfile::{self, File, Index, Link};
 use crate::progress::Progress;
-use crate::registry::{Client, ClientOptions, is_ambiguous, join_url};
+use crate::registry::{Client, ClientOptions, RegistryError, is_ambiguous, join_url};
 use crate::sandbox::Network;
 use crate::store::{Needs, Record, Store};
 
@@ -209,7 +209,10 @@ impl Indexes {
         let url = format!("{}/{name}/", self.url(index).trim_end_matches('/'));
         let url = self.with_login(&url, std::slice::from_ref(index));
         self.check_network(&format!("the page of {name}"))?;
-        let page = self.client.fetch_text(&url, ACCEPT, MAX_PAGE)?;
+        let page = self
+            .client
+            .fetch_text(&url, ACCEPT, MAX_PAGE)
+            .map_err(|error| self.explained(error, index, &format!("its page of {name}"), &url))?;
         let links = lockfile::links(&page.content_type, &page.text).into_iter();
         links
             .map(|link| {
@@ -257,6 +260,46 @@ impl Indexes {
                 ..link.file
             })
             .collect())
+    }
+
+    /// The error of a request to an index; a refusal for want of a login names the variables that give it.
+    pub(super) fn explained(
+        &self,
+        error: RegistryError,
+        index: &Index,
+        what: &str,
+        asked: &str,
+    ) -> BuildError {
+        let status = match &error {
+            RegistryError::Unauthorized(_) => 401,
+            RegistryError::Status {
+                status: status @ (401 | 403),
+                ..
+            } => *status,
+            _ => return error.into(),
+        };
+        if index.url.is_none() && self.default.is_none() {
+            return error.into();
+        }
+        let shown = self.shown(index);
+        let named = index.url.as_ref().and(index.name.as_ref());
+        BuildError::IndexLogin {
+            what: what.to_owned(),
+            index: named.map_or_else(|| shown.clone(), |name| format!("{name} ({shown})")),
+            status,
+            has_login: without_credentials(asked) != asked,
+            variables: named.map(|name| {
+                let name = lockfile::variable_name(name);
+                // The caller's own choice of the two is named, if there is one.
+                let poetry = format!("POETRY_HTTP_BASIC_{name}");
+                let start = if self.logins.has(&poetry) {
+                    poetry
+                } else {
+                    format!("UV_INDEX_{name}")
+                };
+                ["USERNAME", "PASSWORD"].map(|end| format!("{start}_{end}"))
+            }),
+        }
     }
 
     pub(super) fn missing(&self, name: &str, indexes: &[Index]) -> BuildError {
@@ -379,6 +422,54 @@ mod tests {
         assert!(!Indexes::is_made_of_variables(&[index(
             "http://corp.example/simple"
         )]));
+    }
+
+    #[test]
+    fn an_index_that_wants_a_login_is_named_with_the_variables() {
+        let said = |name: Option<&str>, variables: &[&str], asked: &str| {
+            let mut request = super::super::sandbox_inputs::tests::request();
+            let variables = variables.iter();
+            request.host_env = variables
+                .map(|name| ((*name).to_owned(), "x".to_owned()))
+                .collect();
+            let index = Index {
+                name: name.map(str::to_owned),
+                url: Some("https://me:pw@corp.example/simple".to_owned()),
+            };
+            let error = RegistryError::Status {
+                host: "corp.example".into(),
+                status: 403,
+                action: String::new(),
+                repository: String::new(),
+                detail: crate::registry::Detail::default(),
+            };
+            let indexes = Indexes::new(&request).unwrap();
+            match indexes.explained(error, &index, "its page of rates", asked) {
+                error @ BuildError::IndexLogin { .. } => {
+                    let BuildError::IndexLogin { variables, .. } = &error else {
+                        unreachable!()
+                    };
+                    (error.to_string(), variables.clone())
+                }
+                other => panic!("{other}"),
+            }
+        };
+        let plain = "https://corp.example/simple/rates/";
+        let (text, variables) = said(Some("my-corp"), &[], plain);
+        assert_eq!(
+            text,
+            "the index my-corp (https://corp.example/simple) did not give its page of rates: it answered 403 without a login"
+        );
+        assert_eq!(
+            variables.unwrap(),
+            ["UV_INDEX_MY_CORP_USERNAME", "UV_INDEX_MY_CORP_PASSWORD"]
+        );
+        let own = ["POETRY_HTTP_BASIC_MY_CORP_PASSWORD"];
+        let with = "https://me:pw@corp.example/simple/rates/";
+        let (text, variables) = said(Some("my-corp"), &own, with);
+        assert!(text.ends_with("to the login that it got"), "{text}");
+        assert_eq!(variables.unwrap()[1], own[0]);
+        assert_eq!(said(None, &[], plain).1, None);
     }
 
     #[test]
