@@ -289,8 +289,8 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> SmokeResult
         Cause::Module(module) => in_a_group(module, &environment.roots.source),
         _ => None,
     };
-    let mut advice = match group {
-        Some((distribution, setting, group)) => title(name)
+    let mut advice = if let Some((distribution, setting, group)) = group {
+        title(name)
             .cause(format!(
                 "{distribution} is in the {} {group} of pyproject.toml, which is not installed.",
                 setting
@@ -299,11 +299,10 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> SmokeResult
             ))
             .remedy(format!(
                 "install it: {setting} = [\"{group}\"] in [tool.warpdrive]"
-            )),
-        None => {
-            let adding = Adding::of_source(&environment.roots.source);
-            cause.explain(title(name), &named, adding)
-        }
+            ))
+    } else {
+        let adding = Adding::of_source(&environment.roots.source);
+        cause.explain(title(name), &named, adding)
     };
     if cause == Cause::Other {
         let line = super::super::remedy::last_line(traceback);
