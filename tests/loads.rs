@@ -127,19 +127,18 @@ const CHANGES: &[(&str, &str, &str, Then)] = &[
         "SOURCE = inspect.getsource(cart.total)\nITEMS =",
         IsLoaded,
     ),
-    // From here on it is not known what the load depends on.
+    // The whole file was read.
     (
         "shop/cart.py",
         "sum(items) + missing",
         "sum(items)",
         IsLoaded,
     ),
-    // As it was two changes ago.
     (
         "wsgi.py",
         "SOURCE = inspect.getsource(cart.total)\n",
         "",
-        AsBefore,
+        IsLoaded,
     ),
     (
         "shop/cart.py",
@@ -147,6 +146,17 @@ const CHANGES: &[(&str, &str, &str, Then)] = &[
         "    return 0",
         AsBefore,
     ),
+    // A library calls functions of the application while it is imported.
+    ("shop/late.py", "", "def value():\n    return 1\n", IsLoaded),
+    (
+        "wsgi.py",
+        "import shop\n",
+        "import caller\nimport shop\n",
+        IsLoaded,
+    ),
+    ("shop/late.py", "return 1", "return absent", Fails),
+    ("shop/late.py", "return 1", "return 2", IsLoaded),
+    // From here on it is not known what a load depends on.
     (
         "wsgi.py",
         "ITEMS =",
@@ -160,9 +170,11 @@ const CHANGES: &[(&str, &str, &str, Then)] = &[
 fn what_runs_at_no_load_is_not_loaded_again() {
     let index = PackageIndex::start();
     index.add(&Wheel::new("gunicorn", "27.0.1"));
+    let text = b"from importlib import import_module\nVALUE = import_module('shop.late').value()\n";
+    index.add(&Wheel::new("caller", "1.0").file("caller.py", text));
     for builder in [PYTHON_311_RUN, PYTHON_313_RUN] {
         let warpdrive = Warpdrive::with(builder);
-        let app = index.app(&["gunicorn==27.0.1"]);
+        let app = index.app(&["gunicorn==27.0.1", "caller==1.0"]);
         for (path, text) in FILES {
             write(app.path(), path, text);
         }

@@ -22,6 +22,9 @@ use crate::store::{Needs, Record, Store};
 use super::error::BuildError;
 use super::inputs::Inputs;
 
+/// Of what is kept, and of what the in-image tool sees of a load.
+const FORMAT: u32 = 2;
+
 /// Most bytes of other files that are hashed for this, and of one module: with more, the application is
 /// loaded.
 const MAX: u64 = 32 << 20;
@@ -125,7 +128,7 @@ impl Files {
         }
         inputs.add("the other files of the application", &hash.finalize()[..])?;
         Ok(Some(Self {
-            key: sha256_hex(format!("load 1 {}", inputs.key()?).as_bytes()),
+            key: sha256_hex(format!("load {FORMAT} {}", inputs.key()?).as_bytes()),
             upper: upper.to_owned(),
             modules,
         }))

@@ -12,30 +12,55 @@ source = os.path.join(source, '')
 answer = os.dup(1)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 ran, opened, unclear = set(), collections.Counter(), []
-files = set()
+files, modules, exist = set(), set(), []
 
 
 def trace(frame, event, argument):
     code = frame.f_code
     if code.co_filename.startswith(source):
         ran.add(code)
-    elif code.co_name in ('findsource', '_unpack_opargs'):
+        if code.co_name == '<module>':
+            modules.add(code)
+    elif code.co_name == '_unpack_opargs':
         unclear.append(code)
+
+
+def defined():
+    if exist:
+        return True
+    lines, frame = {}, sys._getframe()
+    while frame:
+        if frame.f_code in modules:
+            lines[frame.f_code] = frame.f_lineno
+        frame = frame.f_back
+    for module in modules:
+        line = lines.get(module) or sys.maxsize
+        for part in module.co_consts:
+            if isinstance(part, type(module)) and part.co_name[0] != '<' and part.co_firstlineno <= line:
+                exist.append(part)
+                return True
+    return False
+
+
+def turn(on):
+    now = sys.gettrace()
+    if now not in (trace, None):
+        unclear.append(now)
+    elif (now is trace) != on:
+        sys.settrace(trace if on else None)
 
 
 def alone(plain):
     def exec_module(self, module):
-        before = sys.gettrace()
-        wanted = trace if self.path.startswith(source) else None
-        if before is not wanted:
-            sys.settrace(wanted)
+        mine = self.path.startswith(source)
+        before = sys.gettrace() is trace
+        if not mine and (not before or defined()):
+            return plain(self, module)
+        turn(mine)
         try:
             plain(self, module)
         finally:
-            if sys.gettrace() is not wanted:
-                unclear.append(self)
-            elif before is not wanted:
-                sys.settrace(before)
+            turn(before or defined())
     return exec_module
 
 
@@ -56,14 +81,18 @@ def watch():
         loader.exec_module = alone(loader.exec_module)
     sys.addaudithook(hear)
     threading.settrace(trace)
+    sys.settrace(trace)
 
 
 def seen():
     below = [path for path in opened if path.startswith(source)]
+    executed = {code.co_filename for code in modules}
     for module in list(sys.modules.values()):
         path = getattr(module, '__file__', None)
         if isinstance(path, str) and path.endswith('.py') and path.startswith(source):
             files.add(path)
+            if path not in executed:
+                unclear.append(path)
     lines = {path[len(source):]: [] for path in files}
     for code in ran:
         if code.co_name != '<module>' and code.co_filename in files:
@@ -132,9 +161,11 @@ except BaseException:
     traceback.print_exc(file=sys.__stderr__)
     sys.__stderr__.flush()
     status = 1
-sys.settrace(None)
-if not status and not unclear:
-    import json
-    with os.fdopen(answer, 'w') as file:
-        file.write(json.dumps(seen()) + '\n')
+turn(False)
+if not status:
+    report = seen()
+    if not unclear:
+        import json
+        with os.fdopen(answer, 'w') as file:
+            file.write(json.dumps(report) + '\n')
 os._exit(status)

@@ -29,9 +29,9 @@ use super::error::RunError;
 ///
 /// What it writes is one line of JSON, if all that the load depended on is known: `ran`, for each file of the
 /// application that was loaded, the lines where functions begin that were run; and `read`, the other Python
-/// files of the source that were opened. Nothing is traced while a library is imported: this would take half
-/// of its time again, and libraries do not change with the source. What starts a program, or reads functions
-/// without calling them (`inspect.getsource`, `dis`), makes the answer unclear, and there is none.
+/// files of the source that were opened. What starts a program, or reads byte-code (`dis`, numba), makes the
+/// answer unclear, and there is none. While a library is imported nothing is traced, as long as there is no
+/// function of the application that it could call: tracing takes half of the import's time again.
 /// (Words are here, not in the image.)
 const SCRIPT: &str = include_str!("smoke.py");
 /// Longest time for all imports.
