@@ -720,8 +720,8 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     Some([user, password]) => {
                         format!("{verb} the variables {user} and {password} for warpdrive, and build again")
                     }
-                    None => "give the index a name in the project, which the variables of its login contain, or \
-                             name the index with its login: UV_DEFAULT_INDEX=https://USER:PASSWORD@HOST/simple"
+                    None => "give the index a name in the project: its login is then taken from the variables with that name. \
+                             Or name the index with its login: UV_DEFAULT_INDEX=https://USER:PASSWORD@HOST/simple"
                         .to_owned(),
                 };
                 Self::new(ExitStatus::AppBuildFailed, "index-login", message).with_hint(hint)

@@ -38,7 +38,7 @@ pub enum BuildError {
     },
     #[error("{package} is locked, and {index} has no file of it with the locked hash")]
     NotInIndex { package: String, index: String },
-    #[error("the index {index} did not give {what}: it answered {status} {}", if *.has_login { "to the login that it got" } else { "without a login" })]
+    #[error("the index {index} answered {status} when it was asked for {what} {}", if *.has_login { "with the login that is set" } else { "without a login" })]
     IndexLogin {
         what: String,
         /// Its name, and its address without login.

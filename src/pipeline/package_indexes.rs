@@ -458,7 +458,7 @@ mod tests {
         let (text, variables) = said(Some("my-corp"), &[], plain);
         assert_eq!(
             text,
-            "the index my-corp (https://corp.example/simple) did not give its page of rates: it answered 403 without a login"
+            "the index my-corp (https://corp.example/simple) answered 403 when it was asked for its page of rates without a login"
         );
         assert_eq!(
             variables.unwrap(),
@@ -467,7 +467,7 @@ mod tests {
         let own = ["POETRY_HTTP_BASIC_MY_CORP_PASSWORD"];
         let with = "https://me:pw@corp.example/simple/rates/";
         let (text, variables) = said(Some("my-corp"), &own, with);
-        assert!(text.ends_with("to the login that it got"), "{text}");
+        assert!(text.ends_with("with the login that is set"), "{text}");
         assert_eq!(variables.unwrap()[1], own[0]);
         assert_eq!(said(None, &[], plain).1, None);
     }
