@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod at_run_time;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -51,6 +53,9 @@ const OWN: &str = "int geteuid(), setuid(), setgid(), execl(), putenv(); char *g
     if (geteuid() == 0 && !getenv(\"OWN\")) { putenv(\"OWN=1\"); setgid(0); setuid(0);\n\
     execl(\"/usr/bin/id\", \"id\", \"-u\", (char *)0); } }\n";
 
+/// What the base has besides the distribution's own.
+const PACKAGES: [&str; 4] = ["sudo", "libnss-db", "passwd", "libpam-cap"];
+
 /// What the cases are made of.
 struct Parts {
     directory: tempfile::TempDir,
@@ -58,9 +63,9 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(store: &Store) -> Self {
+    fn new(store: &Store, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        for package in ["sudo", "libnss-db", "passwd", "libpam-cap"] {
+        for package in PACKAGES.iter().chain(more) {
             let place = directory.path();
             process::run(
                 Command::new("apt-get")
@@ -76,7 +81,7 @@ impl Parts {
                 })
                 .expect("apt-get has fetched it");
             for (option, target) in [
-                ("-x", package.to_owned()),
+                ("-x", (*package).to_owned()),
                 ("-e", format!("{package}.control")),
             ] {
                 process::run(
@@ -118,8 +123,8 @@ impl Parts {
     }
 
     /// The base's layer with the packages on it, and with their lists.
-    fn with_packages(&self) -> Vec<u8> {
-        let mut layer = Layer::new()
+    fn with_packages(&self, add: impl FnOnce(&Self, Layer) -> Layer) -> Vec<u8> {
+        let mut layer = add(self, Layer::new())
             .file("etc/passwd", 0o644, ACCOUNTS)
             .file("etc/group", 0o644, GROUPS)
             .owned("etc/shadow", 0o640, (0, 42), SHADOW)
@@ -161,9 +166,8 @@ impl Parts {
             0o644,
             fs::read(module).unwrap(),
         );
-        for package in ["sudo", "libnss-db", "passwd", "libpam-cap"] {
-            let list = fs::read(self.path(&format!("{package}.control/md5sums"))).unwrap();
-            layer = layer.file(&format!("var/lib/dpkg/info/{package}.md5sums"), 0o644, list);
+        for package in PACKAGES {
+            layer = self.list_of(layer, package);
         }
         let layer = layer.bytes();
         // Engines refuse an archive that has a path twice: what is replaced is cut out.
@@ -190,6 +194,12 @@ impl Parts {
         tar.extend_from_slice(&self.base[kept..end]);
         tar.extend(layer);
         tar
+    }
+
+    /// Adds what the package database says of a package.
+    fn list_of(&self, layer: Layer, package: &str) -> Layer {
+        let list = fs::read(self.path(&format!("{package}.control/md5sums"))).unwrap();
+        layer.file(&format!("var/lib/dpkg/info/{package}.md5sums"), 0o644, list)
     }
 
     /// A library of one's own, under this soname.
@@ -1776,10 +1786,20 @@ fn judge_all(make: impl Fn(&Parts) -> Vec<Case>) {
 }
 
 fn try_each(make: impl Fn(&Parts, &Engine) -> Vec<Case>, is_run: bool) {
+    try_each_on(&[], |_, layer| layer, make, is_run);
+}
+
+/// The same on a base with more packages, of which `add` takes files.
+fn try_each_on(
+    packages: &[&str],
+    add: impl FnOnce(&Parts, Layer) -> Layer,
+    make: impl Fn(&Parts, &Engine) -> Vec<Case>,
+    is_run: bool,
+) {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let store = Store::open(Some(&warpdrive.store())).unwrap();
-    let parts = Parts::new(&store);
-    put_base(&store, &parts.with_packages());
+    let parts = Parts::new(&store, packages);
+    put_base(&store, &parts.with_packages(add));
     let engine = Engine {
         podman: Podman::new(),
         layout: warpdrive.store(),

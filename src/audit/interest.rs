@@ -9,7 +9,9 @@ use super::paths::{is_beneath, join, split};
 use super::{dpkg, known, secrets};
 
 /// Files that decide which users may become root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
-const ACCOUNT_FILES: [&str; 34] = [
+const ACCOUNT_FILES: [&str; 36] = [
+    "etc/npasswd",
+    "etc/nshadow",
     "etc/passwd+",
     "etc/passwd-",
     "etc/shadow+",
@@ -46,7 +48,7 @@ const ACCOUNT_FILES: [&str; 34] = [
     "usr/etc/nsswitch.conf",
 ];
 
-const ACCOUNT_DIRECTORIES: [&str; 20] = [
+const ACCOUNT_DIRECTORIES: [&str; 26] = [
     "run/nscd",
     "var/run/nscd",
     "var/lib/misc",
@@ -58,8 +60,13 @@ const ACCOUNT_DIRECTORIES: [&str; 20] = [
     "usr/etc/pam.d",
     "etc/authselect",
     "etc/userdb",
+    "run/userdb",
+    "run/host/userdb",
+    "run/systemd/userdb",
     "usr/lib/userdb",
+    "usr/local/lib/userdb",
     "var/lib/extrausers",
+    "var/lib/sss",
     "var/db",
     "etc/security",
     "etc/ld.so.conf.d",
@@ -109,6 +116,17 @@ const READ_DIRECTORIES: [&str; 9] = [
 
 /// Where sudo's log usually is. A link there, or a directory that others can write, leads elsewhere.
 const LOGS: &[u8] = b"var/log";
+
+/// What lies on the way to the sockets that root's programs ask.
+const WAYS: [&[u8]; 7] = [
+    b"run",
+    b"run/dbus",
+    b"run/host",
+    b"run/systemd",
+    b"var",
+    b"var/run",
+    b"var/run/dbus",
+];
 
 /// Where all users, including root, find programs and load libraries.
 const SYSTEM_TREES: [&str; 14] = [
@@ -273,10 +291,8 @@ impl Interest {
             return true;
         }
         let own = member.uid != 0 || writable;
-        if (path == b"run" || path == b"var/run") && own {
-            return true;
-        }
-        if (is_beneath(path, LOGS) || path == b"var") && is_way(&member.kind, own) {
+        let leads = is_beneath(path, LOGS) || WAYS.contains(&path);
+        if leads && is_way(&member.kind, own) {
             return true;
         }
         match &member.kind {

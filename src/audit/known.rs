@@ -5,8 +5,9 @@
 //! is a finding, whatever its content: `chmod 4711 /bin/bash` leaves the content as the package
 //! has it. Paths are as [`super::dpkg::without_usr`] gives them.
 
-/// setuid root.
-const SETUID: [&str; 32] = [
+/// setuid root, or as `at` setuid to an account of its own.
+const SETUID: [&str; 33] = [
+    "bin/at",
     "bin/bbsuid",
     "bin/chage",
     "bin/chfn",
@@ -41,8 +42,9 @@ const SETUID: [&str; 32] = [
     "usr/libexec/dbus-1/dbus-daemon-launch-helper",
 ];
 
-/// setgid to a group of its own kind (shadow, tty, mail, crontab, _ssh).
-const SETGID: [&str; 20] = [
+/// setgid to a group of its own kind (shadow, tty, mail, crontab, daemon, _ssh).
+const SETGID: [&str; 21] = [
+    "bin/at",
     "bin/bsd-write",
     "bin/chage",
     "bin/crontab",

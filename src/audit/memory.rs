@@ -15,7 +15,7 @@ use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
 use super::report::LayerInfo;
 
-const FORMAT: u32 = 9;
+const FORMAT: u32 = 10;
 
 #[derive(Serialize, Deserialize)]
 struct Key {

@@ -1,6 +1,7 @@
 //! One pass over one layer: from a tar stream to [`LayerFacts`]. Nothing is unpacked.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -153,6 +154,7 @@ impl Scan<'_> {
                 );
                 return Ok(());
             }
+            self.parents(&path, None)?;
             return self.trace(directory, Trace::Opaque);
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX.as_bytes()) {
@@ -164,6 +166,11 @@ impl Scan<'_> {
                     hidden,
                 ]
                 .concat();
+                // Engines make the marker's directory, or follow what the layer has in its place.
+                self.parents(&path, None)?;
+                if self.has(&path) {
+                    self.odd(&path, "is in the layer, which removes it afterwards");
+                }
                 self.trace(&path, Trace::Whiteout)?;
             }
             return Ok(());
@@ -173,7 +180,10 @@ impl Scan<'_> {
             _ => Trace::Other,
         };
         self.trace(&path, trace)?;
-        self.parents(&path, trace)?;
+        self.parents(&path, Some(trace))?;
+        if let MemberKind::HardLink(target) = &member.kind {
+            self.hard_link(&path, target.as_os_str());
+        }
         if let Some(name) = member.xattrs.keys().find(|name| is_of_overlay(name)) {
             let what = format!(
                 "has the attribute {}, by which the kernel shows something else there",
@@ -195,14 +205,17 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Marks the directories that a member lies in: those without an entry come to be all the same.
-    fn parents(&mut self, path: &[u8], trace: Trace) -> Result<(), ScanError> {
+    /// Marks the directories that a member lies in: those without an entry come to be all the same. Also the
+    /// member itself, which has no trace if it marks a removal.
+    fn parents(&mut self, path: &[u8], trace: Option<Trace>) -> Result<(), ScanError> {
         let hash = self.hasher.hash(path);
-        let is_mixed = if trace == Trace::Other {
-            self.parents.others.insert(hash);
-            self.parents.directories.contains(&hash)
-        } else {
-            self.parents.others.contains(&hash)
+        let is_mixed = match trace {
+            Some(Trace::Other) => {
+                self.parents.others.insert(hash);
+                self.parents.directories.contains(&hash)
+            }
+            Some(_) => self.parents.others.contains(&hash),
+            None => false,
         };
         let (directory, _) = split(path);
         let mut is_behind = false;
@@ -219,11 +232,34 @@ impl Scan<'_> {
             }
             directory.clone_into(&mut self.parents.last);
         }
+        if matches!(trace, Some(Trace::Directory)) {
+            self.parents.directories.insert(hash);
+        }
         if is_mixed || is_behind {
             let what = "is, or lies in, what the layer has as a directory and as something else";
             self.odd(path, what);
         }
         Ok(())
+    }
+
+    /// Whether the layer had something there before this member.
+    fn has(&self, path: &[u8]) -> bool {
+        let hash = self.hasher.hash(path);
+        self.parents.others.contains(&hash) || self.parents.directories.contains(&hash)
+    }
+
+    /// A further name is one of what the layer has already. Engines look for anything else in the files that
+    /// they have unpacked so far: behind links, in lower layers, or nowhere.
+    fn hard_link(&mut self, path: &[u8], target: &OsStr) {
+        let is_there = paths::normal(target)
+            .is_some_and(|target| self.parents.others.contains(&self.hasher.hash(&target)));
+        if !is_there {
+            let target = paths::text(target.as_bytes());
+            let what = format!(
+                "is a further name of `{target}`, which the layer does not have before it under that path"
+            );
+            self.odd(path, &what);
+        }
     }
 
     fn odd(&mut self, path: &[u8], what: &str) {

@@ -81,8 +81,19 @@ impl Layer {
 
     #[must_use]
     pub fn hard_link(self, path: &str, mode: u32, target: &str) -> Self {
+        self.owned_hard_link(path, mode, (0, 0), target)
+    }
+
+    #[must_use]
+    pub fn owned_hard_link(
+        self,
+        path: &str,
+        mode: u32,
+        (uid, gid): (u64, u64),
+        target: &str,
+    ) -> Self {
         let kind = tar::EntryType::Link;
-        self.entry(path, kind, (mode, 0, 0), b"", |header| {
+        self.entry(path, kind, (mode, uid, gid), b"", |header| {
             header.set_link_name(target).expect("a target");
         })
     }

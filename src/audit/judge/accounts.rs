@@ -138,12 +138,16 @@ impl Accounts {
     }
 }
 
+/// New files of pam_unix.
+const NEW: [&str; 3] = ["etc/npasswd", "etc/nshadow", "etc/security/nopasswd"];
+
 /// Programs that change accounts write a new file and a copy of the old one beside it, as root, through links.
 fn copies(flat: &Flat<'_>, findings: &mut Vec<Finding>) {
     let files = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
     for path in files
         .iter()
         .flat_map(|file| ["+", "-"].map(|sign| format!("etc/{file}{sign}")))
+        .chain(NEW.map(str::to_owned))
     {
         let path = path.as_bytes();
         let Some((layer, item)) = flat

@@ -9,7 +9,7 @@ use super::super::paths::{is_beneath, shown};
 use super::quoted;
 
 /// Where root's programs find what they load, run or ask.
-const SYSTEM: [&[u8]; 20] = [
+const SYSTEM: [&[u8]; 28] = [
     b"bin",
     b"boot",
     b"etc",
@@ -19,12 +19,20 @@ const SYSTEM: [&[u8]; 20] = [
     b"libx32",
     b"sbin",
     b"usr",
+    b"run/dbus",
     b"run/faillock",
+    b"run/host",
     b"run/nscd",
+    b"run/polkit-1",
     b"run/sudo",
+    b"run/systemd",
+    b"run/userdb",
+    b"var/run/dbus",
     b"var/run/faillock",
     b"var/run/nscd",
     b"var/run/sudo",
+    b"var/run/systemd",
+    b"var/run/userdb",
     b"var/db",
     b"var/lib/extrausers",
     b"var/lib/misc",

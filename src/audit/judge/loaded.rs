@@ -88,9 +88,13 @@ impl<'a> Loaded<'a> {
 
     /// Whether a program of this name gives root; links are followed.
     pub(super) fn has_program(&self, name: &str) -> bool {
-        self.programs
-            .iter()
-            .any(|path| split(path).1 == name.as_bytes())
+        self.programs_named(name).next().is_some()
+    }
+
+    /// The paths of programs of this name that give root.
+    pub(super) fn programs_named(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let is_named = move |path: &&[u8]| split(path).1 == name.as_bytes();
+        self.programs.iter().copied().filter(is_named)
     }
 
     /// The libraries of all programs that run as root, and the programs that these run.

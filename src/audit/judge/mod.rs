@@ -2,6 +2,7 @@
 
 mod accounts;
 mod app_files;
+mod asked;
 mod created;
 mod development;
 mod devices;
@@ -29,6 +30,7 @@ use super::flatten::{Flat, Seen};
 use super::interest::Interest;
 use super::paths;
 use accounts::{Accounts, People, Runtime};
+use asked::Asker;
 use loaded::Loaded;
 use privileges::SudoFacts;
 use trust::Trust;
@@ -84,9 +86,9 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
         runtime: &runtime,
         knows,
     };
-    load(&mut loaded, person, &sudo, &mut findings);
-    loaded.finish(&mut findings);
     let powers = Powers::new(&all, &trust, &entrants);
+    load(&mut loaded, person, &powers, &sudo, &mut findings);
+    loaded.finish(&mut findings);
     writable::judge(subject, &all, (&runtime, &powers), &mut findings);
     devices::judge(&all, &mut findings);
     secrets::judge(subject, &mut findings);
@@ -121,28 +123,20 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
 fn load(
     loaded: &mut Loaded<'_>,
     person: pam::Person<'_>,
+    powers: &Powers,
     sudo: &SudoFacts,
     findings: &mut Vec<Finding>,
 ) {
+    let runtime = person.runtime;
+    let asker = Asker { runtime, powers };
     loaded.preload(findings);
     loaded.programs();
-    name_service::judge(loaded, person.runtime, findings);
+    name_service::judge(loaded, asker, findings);
     let services = &sudo.pam_services;
     let has_rule = sudo.has_rule;
     let of_sudo = pam::Sudo { services, has_rule };
     pam::judge(loaded, person, &of_sudo, findings);
-    let of_bus = ["messagebus", "dbus"];
-    let is_bus = |name: &String| of_bus.contains(&name.as_str());
-    if loaded.has_program("dbus-daemon-launch-helper") && person.runtime.names.iter().any(is_bus) {
-        findings.push(Finding::of_path(
-            "account-mapping",
-            Severity::High,
-            person.accounts.passwd_layer,
-            accounts::PASSWD,
-            "the image's user is the message bus, for which dbus-daemon-launch-helper runs programs as root"
-                .to_owned(),
-        ));
-    }
+    asked::judge_bus(loaded, asker, findings);
     if loaded.has_program("sudo") {
         sudo_files::judge(loaded, sudo, findings);
     }

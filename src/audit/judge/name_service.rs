@@ -5,10 +5,9 @@ use super::super::accounts::name_service::{self, Sources};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup, Reach};
 use super::super::paths::is_beneath;
-use super::accounts::Runtime;
+use super::asked::{self, Asker};
 use super::loaded::Loaded;
 use super::quoted;
-use super::writable::writer;
 
 /// In the C library itself.
 const BUILT_IN: [&str; 2] = ["files", "dns"];
@@ -27,7 +26,7 @@ const ACCOUNTS: [&str; 6] = [
 ];
 
 /// A source with its own account files, and their paths.
-const FILES: [(&str, &[&str]); 4] = [
+const FILES: [(&str, &[&str]); 3] = [
     ("sss", &["var/lib/sss/mc/passwd", "var/lib/sss/mc/group"]),
     (
         "db",
@@ -48,7 +47,6 @@ const FILES: [(&str, &[&str]); 4] = [
             "var/lib/extrausers/group",
         ],
     ),
-    ("systemd", &["etc/userdb", "usr/lib/userdb"]),
 ];
 
 /// Sources without files of their own: with `files`, those whose accounts a program of root's alone knows.
@@ -60,38 +58,6 @@ const WITHOUT_FILES: [&str; 6] = [
     "myhostname",
     "winbind",
 ];
-
-/// Where a program that is asked for accounts before all sources has its socket.
-const CACHE: [&[u8]; 2] = [b"run/nscd", b"var/run/nscd"];
-
-/// Whether the image's user may put a socket there from which root's programs take accounts.
-fn judge_cache(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) {
-    for path in CACHE
-        .iter()
-        .flat_map(|path| [*path, super::super::paths::split(path).0])
-    {
-        let Some((layer, item)) = flat.item(path) else {
-            continue;
-        };
-        let is_usual = path == b"var/run" && flat.follow(path).as_deref() == Some(b"run");
-        let is_link = !item.is_directory() && !is_usual;
-        let by_user = writer(item, runtime).is_some_and(|(severity, _)| severity == Severity::High);
-        let is_open = is_link || (item.is_directory() && by_user);
-        if !is_open {
-            continue;
-        }
-        let message =
-            "is not root's alone, and root's programs ask what answers in /run/nscd for accounts";
-        let finding = Finding::of_path(
-            "name-service",
-            Severity::High,
-            layer,
-            path,
-            message.to_owned(),
-        );
-        findings.push(finding);
-    }
-}
 
 /// Lines that take accounts from elsewhere, or give them another password: `+root:HASH:::::`.
 fn judge_plus(flat: &Flat<'_>, findings: &mut Vec<Finding>) {
@@ -112,7 +78,7 @@ fn judge_plus(flat: &Flat<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(super) fn judge(loaded: &mut Loaded<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) {
+pub(super) fn judge(loaded: &mut Loaded<'_>, asker: Asker<'_>, findings: &mut Vec<Finding>) {
     let flat = loaded.flat();
     let path: &[u8] = if flat.has(b"etc/nsswitch.conf") {
         b"etc/nsswitch.conf"
@@ -135,7 +101,6 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, runtime: &Runtime, findings: &mut V
     if !loaded.has_way() {
         return;
     }
-    judge_cache(flat, runtime, findings);
     let mut names: Vec<&str> = sources
         .iter()
         .flat_map(|sources| sources.services.iter().map(String::as_str))
@@ -145,6 +110,7 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, runtime: &Runtime, findings: &mut V
     }
     names.sort_unstable();
     names.dedup();
+    asked::judge_accounts(flat, asker, names.contains(&"systemd"), findings);
     if names.contains(&"compat") {
         judge_plus(flat, findings);
     }
@@ -172,7 +138,11 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, runtime: &Runtime, findings: &mut V
         let Some(Sources { line, database, .. }) = asked else {
             continue;
         };
-        let Some((_, places)) = FILES.iter().find(|(own, _)| own == name) else {
+        let places = if *name == "systemd" {
+            records(flat)
+        } else if let Some((_, places)) = FILES.iter().find(|(own, _)| own == name) {
+            there(flat, places)
+        } else {
             if !WITHOUT_FILES.contains(name) {
                 let message = format!(
                     "line {line} has {} from {}, whose accounts are not judged",
@@ -184,7 +154,7 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, runtime: &Runtime, findings: &mut V
             }
             continue;
         };
-        for (place, its_layer) in there(flat, places) {
+        for (place, its_layer) in places {
             let message = format!(
                 "holds accounts that are not judged; line {line} of {} reads {} from it ({})",
                 super::super::paths::shown(path),
@@ -203,19 +173,23 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, runtime: &Runtime, findings: &mut V
     }
 }
 
-/// The existing files; for a directory, one of its files.
+/// The existing files.
 fn there(flat: &Flat<'_>, places: &[&str]) -> Vec<(Vec<u8>, usize)> {
-    let mut found = Vec::new();
-    for place in places {
-        let place = place.as_bytes();
-        if place.ends_with(b"userdb") {
-            let inside = flat.all().into_iter().find(|seen| {
-                seen.hidden_by.is_none() && seen.path != place && is_beneath(seen.path, place)
-            });
-            found.extend(inside.map(|seen| (seen.path.to_vec(), seen.layer)));
-        } else if flat.reach(place) != Reach::Absent {
-            found.push((place.to_vec(), flat.layer_of(place)));
-        }
-    }
-    found
+    let places = places.iter().map(|place| place.as_bytes());
+    places
+        .filter(|place| flat.reach(place) != Reach::Absent)
+        .map(|place| (place.to_vec(), flat.layer_of(place)))
+        .collect()
+}
+
+/// Of each directory with records, one of its files.
+fn records(flat: &Flat<'_>) -> Vec<(Vec<u8>, usize)> {
+    let all = flat.all();
+    let inside = |place: &&[u8]| {
+        let seen = all.iter().find(|seen| {
+            seen.hidden_by.is_none() && seen.path != *place && is_beneath(seen.path, place)
+        })?;
+        Some((seen.path.to_vec(), seen.layer))
+    };
+    asked::RECORDS.iter().filter_map(inside).collect()
 }

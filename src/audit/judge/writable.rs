@@ -108,7 +108,12 @@ impl Powers {
         powers
     }
 
-    fn writer(&self, item: &Item) -> Option<(Severity, String)> {
+    /// Whether a program or an account has this group.
+    pub(super) fn acts_in(&self, gid: u32) -> bool {
+        self.gids.contains(&gid)
+    }
+
+    pub(super) fn writer(&self, item: &Item) -> Option<(Severity, String)> {
         let by_owner = item.uid != 0 && self.uids.contains(&item.uid);
         let by_group = item.mode & 0o020 != 0 && self.gids.contains(&item.gid);
         let by_list = item.acl.as_ref().is_some_and(|acl| {
