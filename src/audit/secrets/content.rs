@@ -231,6 +231,10 @@ pub(in super::super) mod tests {
     /// False secrets, put together here so that scanners of repositories do not report them.
     pub(in super::super::super) fn samples() -> Vec<(SecretKind, String)> {
         let body = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k";
+        let digits = |text: &str| -> String {
+            let bytes = text.bytes();
+            bytes.map(|byte| format!("{byte:02x}")).collect()
+        };
         vec![
             (
                 SecretKind::Token("GitHub"),
@@ -308,6 +312,59 @@ pub(in super::super) mod tests {
                 format!(
                     "LS0tLS1CRUdJTiBQ{}{body}\n{body}\n{body}\n",
                     "UklWQVRFIEtFWS0tLS0t"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "-----BEGIN%20RSA%20{}-----%0A{body}%0A{body}",
+                    "PRIVATE%20KEY"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("-----BEGIN+{}-----%0D%0A{body}%2B{body}", "PRIVATE+KEY"),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("-----BEGIN {}-----&#10;{body}&#10;{body}", "PRIVATE KEY"),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "&#45;&#45;&#45;&#45;&#45;BEGIN&#32;{}&#45;&#45;&#45;&#45;&#45;&#10;{body}{body}",
+                    "PRIVATE&#32;KEY"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "-----BEGIN\\u0020{}-----\\u000a{body}\\u000a{body}",
+                    "PRIVATE\\u0020KEY"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                digits(&format!(
+                    "-----BEGIN {}-----\n{body}\n{body}",
+                    "PRIVATE KEY"
+                )),
+            ),
+            (
+                SecretKind::PrivateKey,
+                digits(&format!(
+                    "-----BEGIN {}-----\n{body}\n{body}",
+                    "EC PRIVATE KEY"
+                ))
+                .to_uppercase(),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "{}:\n    00:{}\n    {}",
+                    "priv",
+                    "1a:2b:3c:4d:5e:6f:70:81:92:a3:b4:c5:d6:e7:",
+                    "f8:09:1b:2d:3f:40:52:63:75:86:97:a8:b9:ca:db:ec:fd:0e"
                 ),
             ),
             (

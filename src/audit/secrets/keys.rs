@@ -191,6 +191,7 @@ fn is_key_store(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SecretKind;
     use super::*;
     use proptest::prelude::*;
     use std::process::{Command, Stdio};
@@ -274,6 +275,17 @@ mod tests {
                 !is_private_key(&bytes[..bytes.len() / 3]),
                 "{what}, cut short"
             );
+        }
+        for key in [&ec, &rsa] {
+            let text = |more: &[&str]| {
+                let arguments = [&["pkey", "-noout"][..], more].concat();
+                openssl(&arguments, key)
+            };
+            assert_eq!(
+                super::super::in_text(&text(&["-text"])),
+                [SecretKind::PrivateKey]
+            );
+            assert_eq!(super::super::in_text(&text(&["-text_pub"])), []);
         }
         assert!(is_private_key(
             b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\x01a"

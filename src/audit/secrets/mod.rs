@@ -3,6 +3,7 @@
 //! A secret is reported by its kind and its file's path; its bytes are in no report.
 
 mod content;
+mod disguised;
 mod files;
 pub(super) mod keys;
 mod tokens;

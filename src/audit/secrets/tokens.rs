@@ -1,6 +1,7 @@
 //! The forms of well-known tokens and keys: what they begin with, and what must follow.
 
 use super::SecretKind;
+use super::disguised;
 
 /// One form.
 pub(super) struct Form {
@@ -31,6 +32,10 @@ enum Body {
     Counted,
     /// The value of a member of a JSON object, of one of the lengths of [`MEMBERS`].
     Member,
+    /// A key in PEM form, with the escapes of another language, or as hexadecimal digits.
+    Disguised,
+    /// Numbers as `openssl pkey -text` writes them: `1a:2b:…`, in lines.
+    Numbers,
 }
 
 /// How far a form reaches beyond its beginning, at most.
@@ -88,6 +93,20 @@ const fn key(prefix: &'static str) -> Form {
         alphabet: alphanumeric,
         length: (0, 0),
         body: Body::Pem,
+    }
+}
+
+const fn disguised(prefix: &'static str) -> Form {
+    Form {
+        body: Body::Disguised,
+        ..key(prefix)
+    }
+}
+
+const fn numbers(prefix: &'static str) -> Form {
+    Form {
+        body: Body::Numbers,
+        ..key(prefix)
     }
 }
 
@@ -150,7 +169,7 @@ const fn jwk(prefix: &'static str) -> Form {
 /// Lengths of `d` in base64: 32, 48, 57 and 66 bytes, RSA of 2048 bits or more.
 const MEMBERS: [usize; 5] = [43, 64, 76, 88, 342];
 
-pub(super) const FORMS: [Form; 72] = [
+pub(super) const FORMS: [Form; 82] = [
     key("-----BEGIN PRIVATE KEY-----"),
     key("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
     key("-----BEGIN RSA PRIVATE KEY-----"),
@@ -159,6 +178,16 @@ pub(super) const FORMS: [Form; 72] = [
     key("-----BEGIN OPENSSH PRIVATE KEY-----"),
     key("-----BEGIN PGP PRIVATE KEY BLOCK-----"),
     key("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"),
+    disguised("BEGIN%20"),
+    disguised("BEGIN+"),
+    disguised("BEGIN\\u0020"),
+    disguised("BEGIN\\x20"),
+    disguised("BEGIN&#32;"),
+    disguised("BEGIN&#x20;"),
+    disguised("424547494e20"),
+    disguised("424547494E20"),
+    numbers("privateExponent:"),
+    numbers("priv:"),
     encoded("LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"),
     encoded("LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt"),
     encoded("LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS0t"),
@@ -240,7 +269,11 @@ impl Form {
     pub(super) fn fits(&self, before: Option<u8>, text: &[u8]) -> bool {
         let rest = &text[self.prefix.len().min(text.len())..];
         let rest = match self.body {
-            Body::Pem => return is_key_body(rest),
+            Body::Pem => {
+                return is_key_body(rest) || is_key_body(&disguised::plain(rest, false));
+            }
+            Body::Disguised => return is_disguised_key(text),
+            Body::Numbers => return is_number(rest),
             Body::Counted => {
                 let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
                 return (1..=3).contains(&digits) && is_key_body(&rest[digits..]);
@@ -355,6 +388,33 @@ fn assigned_value(rest: &[u8]) -> Option<&[u8]> {
 fn is_mixed(body: &[u8]) -> bool {
     let has = |is: fn(&u8) -> bool| body.iter().any(is);
     has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase)
+}
+
+/// Numbers in hexadecimal digits, in lines: a key has 32 bytes or more, of which the first may be zero.
+fn is_number(rest: &[u8]) -> bool {
+    let body: Vec<u8> = rest
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .take(96)
+        .take_while(|&&byte| hex(byte) || byte == b':')
+        .copied()
+        .collect();
+    let mut pairs = body.split(|byte| *byte == b':');
+    body.len() >= 94 && pairs.by_ref().take(31).all(|pair| pair.len() == 2) && is_random(&body)
+}
+
+/// A label of a private key behind `BEGIN `, and a key's lines.
+fn is_disguised_key(text: &[u8]) -> bool {
+    let text = match text {
+        [b'4', ..] => disguised::of_hex(text),
+        [_, _, _, _, _, sign, ..] => disguised::plain(text, *sign == b'+'),
+        _ => return false,
+    };
+    let labels = FORMS.iter().filter(|form| form.body == Body::Pem);
+    labels
+        .filter_map(|form| form.prefix.strip_prefix("-----"))
+        .filter_map(|label| text.strip_prefix(label.as_bytes()))
+        .any(is_key_body)
 }
 
 /// Programs and documentation have a key's first line too; a key goes on with base64, in lines, on one
