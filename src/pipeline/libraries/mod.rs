@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builder::contents;
 use crate::oci::sha256_hex;
-use crate::progress::{Progress, printable};
+use crate::progress::{Progress, shown};
 use crate::rootfs::Merged;
 use crate::sandbox::IdMode;
 use crate::store::{Needs, Record, Store};
@@ -181,7 +181,7 @@ impl Missing {
         if self.0.len() > TOLD {
             words.push(format!("{} more", self.0.len() - TOLD));
         }
-        printable(&words.join(", "))
+        shown(&words.join(", ")).into_owned()
     }
 
     /// The packages that have them.
@@ -221,10 +221,11 @@ impl Missing {
                             .into()
                     }
                 };
-                printable(&format!(
-                    "{file}{others} needs {}, which {reference} does not have; {remedy}",
-                    library.name
-                ))
+                let name = &library.name;
+                let line = format!(
+                    "{file}{others} needs {name}, which {reference} does not have; {remedy}"
+                );
+                shown(&line).into_owned()
             })
             .collect();
         if self.0.len() > TOLD {
@@ -234,11 +235,9 @@ impl Missing {
                 .skip(TOLD)
                 .map(|it| it.name.as_str())
                 .collect();
-            lines.push(printable(&format!(
-                "{} more libraries are missing: {}",
-                rest.len(),
-                rest.join(", ")
-            )));
+            let (count, names) = (rest.len(), rest.join(", "));
+            let line = format!("{count} more libraries are missing: {names}");
+            lines.push(shown(&line).into_owned());
         }
         lines
     }
@@ -312,6 +311,13 @@ mod tests {
             "libxcb.so.1 (Debian's libxcb1)"
         );
         assert_eq!(known.in_words(), "libelse.so.1");
+        let objects = [Objects {
+            brought: Vec::new(),
+            needs: vec![need("n\n.so", &["libx\ny.so.1"], &[])],
+        }];
+        let odd = of_objects(&objects, &[image.path().to_owned()], &[]);
+        assert_eq!(odd.in_words(), "libx\\ny.so.1");
+        assert!(odd.lines("r")[0].starts_with("n\\n.so needs libx\\ny.so.1, "));
         assert!(known.beyond(&missing).is_empty());
     }
 
