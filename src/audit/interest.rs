@@ -48,7 +48,7 @@ const ACCOUNT_FILES: [&str; 36] = [
     "usr/etc/nsswitch.conf",
 ];
 
-const ACCOUNT_DIRECTORIES: [&str; 26] = [
+const ACCOUNT_DIRECTORIES: [&str; 25] = [
     "run/nscd",
     "var/run/nscd",
     "var/lib/misc",

@@ -154,7 +154,7 @@ impl Scan<'_> {
                 );
                 return Ok(());
             }
-            self.parents(&path, None)?;
+            self.marker(&path);
             return self.trace(directory, Trace::Opaque);
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX.as_bytes()) {
@@ -166,8 +166,7 @@ impl Scan<'_> {
                     hidden,
                 ]
                 .concat();
-                // Engines make the marker's directory, or follow what the layer has in its place.
-                self.parents(&path, None)?;
+                self.marker(&path);
                 if self.has(&path) {
                     self.odd(&path, "is in the layer, which removes it afterwards");
                 }
@@ -180,7 +179,7 @@ impl Scan<'_> {
             _ => Trace::Other,
         };
         self.trace(&path, trace)?;
-        self.parents(&path, Some(trace))?;
+        self.parents(&path, trace)?;
         if let MemberKind::HardLink(target) = &member.kind {
             self.hard_link(&path, target.as_os_str());
         }
@@ -205,17 +204,14 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Marks the directories that a member lies in: those without an entry come to be all the same. Also the
-    /// member itself, which has no trace if it marks a removal.
-    fn parents(&mut self, path: &[u8], trace: Option<Trace>) -> Result<(), ScanError> {
+    /// Marks the directories that a member lies in: those without an entry come to be all the same.
+    fn parents(&mut self, path: &[u8], trace: Trace) -> Result<(), ScanError> {
         let hash = self.hasher.hash(path);
-        let is_mixed = match trace {
-            Some(Trace::Other) => {
-                self.parents.others.insert(hash);
-                self.parents.directories.contains(&hash)
-            }
-            Some(_) => self.parents.others.contains(&hash),
-            None => false,
+        let is_mixed = if trace == Trace::Other {
+            self.parents.others.insert(hash);
+            self.parents.directories.contains(&hash)
+        } else {
+            self.parents.others.contains(&hash)
         };
         let (directory, _) = split(path);
         let mut is_behind = false;
@@ -232,7 +228,7 @@ impl Scan<'_> {
             }
             directory.clone_into(&mut self.parents.last);
         }
-        if matches!(trace, Some(Trace::Directory)) {
+        if trace == Trace::Directory {
             self.parents.directories.insert(hash);
         }
         if is_mixed || is_behind {
@@ -240,6 +236,15 @@ impl Scan<'_> {
             self.odd(path, what);
         }
         Ok(())
+    }
+
+    /// Looks where a mark of a removal lies: engines follow a link that the layer has in its directory's place.
+    fn marker(&mut self, path: &[u8]) {
+        let is_other = |above| self.parents.others.contains(&self.hasher.hash(above));
+        if paths::ancestors(path).any(is_other) {
+            let what = "lies in what the layer has as something else than a directory";
+            self.odd(path, what);
+        }
     }
 
     /// Whether the layer had something there before this member.
