@@ -1,114 +1,121 @@
 //! How a project adds a package to what it asks for: by its manager's own command, or in a list.
 
-use std::path::Path;
+use serde::{Deserialize, Serialize};
 
-use super::files::{Below, Directory, Files, join};
+use super::files::{Below, Files, join};
 use super::lock;
+use super::settings::Settings;
 
 /// The way that fits a project.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Adding {
     /// A line of `requirements.txt`.
     #[default]
     List,
-    /// A line under `[project]`, and a lock that is written again if there is one.
-    Project { locked: bool },
-    /// This command, before the name.
-    Command(&'static str),
+    /// A line under `[project]`.
+    Project,
+    /// The same, and a lock that is written again.
+    Locked,
+    Uv,
+    Poetry,
+    Pdm,
+    Pipenv,
 }
 
-/// Names of managers, as the setting `dependencies` has them, with their lock and command.
-const MANAGERS: [(&str, &str, &str); 4] = [
-    ("uv", "uv.lock", "uv add"),
-    ("poetry", "poetry.lock", "poetry add"),
-    ("pdm", "pdm.lock", "pdm add"),
-    ("pipenv", "Pipfile.lock", "pipenv install"),
-];
-
 impl Adding {
-    /// Of the tree below a directory of this machine.
-    pub fn of_source(source: &Path) -> Self {
-        Directory::open(source).map_or_else(|_| Self::default(), |files| Self::of(&files))
+    /// The managers with a command for it.
+    const MANAGERS: [Self; 4] = [Self::Uv, Self::Poetry, Self::Pdm, Self::Pipenv];
+
+    /// Its name as the setting `dependencies` has it, its lock, and its command before a package's name.
+    fn manager(self) -> Option<(&'static str, &'static str, &'static str)> {
+        Some(match self {
+            Self::Uv => ("uv", "uv.lock", "uv add"),
+            Self::Poetry => ("poetry", "poetry.lock", "poetry add"),
+            Self::Pdm => ("pdm", "pdm.lock", "pdm add"),
+            Self::Pipenv => ("pipenv", "Pipfile.lock", "pipenv install"),
+            Self::List | Self::Project | Self::Locked => return None,
+        })
     }
 
-    /// Of a source tree, or of the application's directory in it.
-    pub fn of(files: &dyn Files) -> Self {
-        let own = table(files);
-        let said = |key: &str| {
-            let value = own.get("tool")?.get("warpdrive")?.get(key)?;
-            value.as_str().map(str::to_owned)
+    /// The manager for which this part of its facts holds.
+    fn of_manager(holds: impl Fn((&str, &str)) -> bool) -> Option<Self> {
+        let named = |one: &Self| {
+            one.manager()
+                .is_some_and(|(name, lock, _)| holds((name, lock)))
         };
-        if let Some(manager) = said("dependencies") {
-            let named = MANAGERS.iter().find(|(name, ..)| *name == manager);
-            match named {
-                Some((.., command)) => return Self::Command(command),
-                None if manager == "pip" => return Self::List,
-                None => {}
+        Self::MANAGERS.into_iter().find(named)
+    }
+
+    /// Of a source tree with these settings.
+    pub fn of(files: &dyn Files, settings: &Settings) -> Self {
+        if let Some(said) = settings.get("dependencies") {
+            if let Some(manager) = Self::of_manager(|(name, _)| name == said) {
+                return manager;
+            }
+            match said.as_str() {
+                "pip" => return Self::List,
+                "pylock" => return Self::Locked,
+                _ => {}
             }
         }
-        if own
-            .get("tool")
-            .and_then(|tool| tool.get("warpdrive")?.get("requirements"))
-            .is_some()
-        {
-            return Self::List;
+        if let Some(lists) = settings.get("requirements") {
+            let mut lists = lists.split_whitespace();
+            return match (lists.next(), lists.next()) {
+                (Some(file), None) if is_locked(files, file) => Self::Locked,
+                _ => Self::List,
+            };
         }
-        let home = said("home").and_then(|home| join("", &home));
+        let home = settings.get("home").and_then(|home| join("", &home));
         let below = home.filter(|home| !home.is_empty()).and_then(|home| {
-            let below = Below {
+            Self::stated(&Below {
                 files,
                 directory: &home,
-            };
-            Self::stated(&below, &table(&below))
+            })
         });
-        Self::stated(files, &own).or(below).unwrap_or_default()
+        Self::stated(files).or(below).unwrap_or_default()
     }
 
     /// What the files of one directory say; a lock counts before a list, as for the installation.
-    fn stated(files: &dyn Files, project: &toml::Table) -> Option<Self> {
-        for (_, lock, command) in MANAGERS {
-            if files.is_file(lock) {
-                return Some(Self::Command(command));
-            }
+    fn stated(files: &dyn Files) -> Option<Self> {
+        let locked = Self::of_manager(|(_, lock)| files.is_file(lock));
+        if locked.is_some() {
+            return locked;
         }
-        let mut locks = files.list("").into_iter();
-        if locks.any(|entry| {
-            lock::is_lock(&entry.name) && {
-                // One that warpdrive wrote belongs to a list.
-                let text = files.text(&entry.name).unwrap_or_default();
-                lock::Document::parse(&text).is_ok_and(|document| !document.is_ours())
-            }
-        }) {
-            return Some(Self::Project { locked: true });
+        let mut names = files.list("").into_iter().map(|entry| entry.name);
+        if names.any(|name| is_locked(files, &name)) {
+            return Some(Self::Locked);
         }
         if files.is_file("requirements.txt") {
             return Some(Self::List);
         }
-        let tool = |name: &str| project.get("tool").and_then(|tool| tool.get(name));
-        for (name, _, command) in MANAGERS {
-            if tool(name).is_some() {
-                return Some(Self::Command(command));
-            }
+        let project = table(files);
+        let has_table = |name: &str| {
+            project
+                .get("tool")
+                .is_some_and(|tool| tool.get(name).is_some())
+        };
+        if let Some(manager) = Self::of_manager(|(name, _)| has_table(name)) {
+            return Some(manager);
         }
         if project.contains_key("project") {
-            return Some(Self::Project { locked: false });
+            return Some(Self::Project);
         }
-        files
-            .is_file("Pipfile")
-            .then_some(Self::Command("pipenv install"))
+        files.is_file("Pipfile").then_some(Self::Pipenv)
+    }
+
+    /// Whether it is the way of those who use no manager.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub(super) fn is_list(&self) -> bool {
+        *self == Self::List
     }
 
     /// What to do for this requirement.
     pub fn remedy(self, requirement: &str) -> String {
-        match self {
-            Self::List => format!("add {requirement} to requirements.txt"),
-            Self::Project { locked: false } => {
-                format!("add {requirement} to dependencies under [project] in pyproject.toml")
-            }
-            Self::Project { locked: true } => format!(
-                "add {requirement} to dependencies under [project] in pyproject.toml, and write the lock again"
-            ),
-            Self::Command(command) => {
+        let project =
+            || format!("add {requirement} to dependencies under [project] in pyproject.toml");
+        match self.manager() {
+            Some((_, _, command)) => {
                 // A shell reads `<` otherwise.
                 let quote = if requirement.contains(['<', '>', '[', ' ']) {
                     "'"
@@ -117,7 +124,18 @@ impl Adding {
                 };
                 format!("run `{command} {quote}{requirement}{quote}` and commit what it writes")
             }
+            None if self == Self::Project => project(),
+            None if self == Self::Locked => format!("{}, and write the lock again", project()),
+            None => format!("add {requirement} to requirements.txt"),
         }
+    }
+}
+
+/// Whether a file is a lock (PEP 751) that stands for itself: one that warpdrive wrote belongs to a list.
+fn is_locked(files: &dyn Files, file: &str) -> bool {
+    lock::is_lock(file) && {
+        let text = files.text(file).unwrap_or_default();
+        lock::Document::parse(&text).is_ok_and(|document| !document.is_ours())
     }
 }
 
@@ -128,8 +146,21 @@ fn table(files: &dyn Files) -> toml::Table {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::files::Memory;
     use super::*;
+
+    fn adding(files: &Memory, variables: &[(&str, &str)], given: &[(&str, &str)]) -> Adding {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let settings = Settings::load(files, &map(variables), &map(given)).unwrap();
+        Adding::of(files, &settings)
+    }
 
     #[test]
     fn a_package_is_added_as_the_projects_manager_does_it() {
@@ -182,16 +213,41 @@ mod tests {
                 ],
                 list,
             ),
+            (
+                &[
+                    (
+                        "pyproject.toml",
+                        "[tool.warpdrive]\nrequirements = 'pylock.web.toml'",
+                    ),
+                    ("pylock.web.toml", written),
+                ],
+                &relock,
+            ),
         ];
         for (content, expected) in cases {
             let files = content
                 .iter()
                 .fold(Memory::new(), |files, (path, text)| files.with(path, text));
-            assert_eq!(Adding::of(&files).remedy("idna"), *expected, "{content:?}");
+            let found = adding(&files, &[], &[]);
+            assert_eq!(found.remedy("idna"), *expected, "{content:?}");
         }
         assert_eq!(
-            Adding::Command("uv add").remedy("setuptools<82"),
+            Adding::Uv.remedy("setuptools<82"),
             "run `uv add 'setuptools<82'` and commit what it writes"
         );
+    }
+
+    #[test]
+    fn variables_and_options_choose_the_manager() {
+        let both = Memory::new().with("uv.lock", "").with("pdm.lock", "");
+        assert_eq!(adding(&both, &[], &[]), Adding::Uv);
+        let variable = ("WARPDRIVE_DEPENDENCIES", "pdm");
+        assert_eq!(adding(&both, &[variable], &[]), Adding::Pdm);
+        let option = ("dependencies", "pip");
+        assert_eq!(adding(&both, &[variable], &[option]), Adding::List);
+        let openshift = ("ENABLE_PIPENV", "true");
+        assert_eq!(adding(&both, &[openshift], &[]), Adding::Pipenv);
+        let below = Memory::new().with("web/poetry.lock", "");
+        assert_eq!(adding(&below, &[("APP_HOME", "web")], &[]), Adding::Poetry);
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::adding::Adding;
 use super::detect::Interface;
 use super::instrument::Instrument;
 use super::jupyter;
@@ -77,6 +78,9 @@ pub struct Plan {
     /// The started program listens on a port.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub web: bool,
+    /// How the project adds a package, for advice.
+    #[serde(default, skip_serializing_if = "Adding::is_list")]
+    pub adding: Adding,
     /// Why it is a start for developers: `app.py: debug=True`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub development: Option<String>,

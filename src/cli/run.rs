@@ -10,6 +10,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::limits::LimitArgs;
 use super::progress::Console;
+use crate::app::adding::Adding;
 use crate::app::advice::Advice;
 use crate::app::run::of_log;
 use crate::container::{
@@ -326,8 +327,9 @@ pub(super) fn caller_env(name: &str) -> Option<String> {
 impl CommandError {
     /// Adds the cause from a container's last lines: the diagnosis of the in-image tool, else the
     /// meaning of the last traceback, else the lines themselves.
-    fn diagnosed(&mut self, log: Vec<String>) {
-        let found = Advice::read(&log).or_else(|| of_log(String::new(), &log.join("\n")));
+    fn diagnosed(&mut self, log: Vec<String>, adding: Adding) {
+        let by_traceback = || of_log(String::new(), &log.join("\n"), adding);
+        let found = Advice::read(&log).or_else(by_traceback);
         let Some(advice) = found else {
             self.tail = last_lines(log);
             return;
@@ -368,11 +370,11 @@ impl From<ContainerError> for CommandError {
             error => {
                 let mut told = Self::new(ExitStatus::Failure, error.code(), error.to_string());
                 told.hint = error.hint();
-                if let ContainerError::EndedEarly { tail, .. }
-                | ContainerError::WorkersDie { tail, .. }
-                | ContainerError::NoAnswer { tail, .. } = error
+                if let ContainerError::EndedEarly { tail, adding, .. }
+                | ContainerError::WorkersDie { tail, adding, .. }
+                | ContainerError::NoAnswer { tail, adding, .. } = error
                 {
-                    told.diagnosed(tail);
+                    told.diagnosed(tail, adding);
                 }
                 told
             }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::app::adding::Adding;
 use crate::rootfs::RootfsError;
 use crate::sandbox::SandboxError;
 use crate::store::StoreError;
@@ -95,12 +96,16 @@ pub enum ContainerError {
         listens: Vec<u16>,
         /// The last lines of its log.
         tail: Vec<String>,
+        /// How its project adds a package.
+        adding: Adding,
     },
     #[error("the workers of `{name}` end as soon as they start, again and again; it was stopped")]
     WorkersDie {
         name: String,
         /// The last lines of its log.
         tail: Vec<String>,
+        /// How its project adds a package.
+        adding: Adding,
     },
     #[error("`{name}` ended with status {status} as soon as it had been started")]
     EndedEarly {
@@ -108,6 +113,8 @@ pub enum ContainerError {
         status: i32,
         /// The last lines of its log.
         tail: Vec<String>,
+        /// How its project adds a package.
+        adding: Adding,
         /// It is gone, and its log with it.
         removed: bool,
         /// It is an application for the web.

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize as _;
+
 use super::ContainerError;
 use super::environment::{Variable, merge};
 use super::files::network_files;
@@ -11,6 +13,7 @@ use super::names::valid_name;
 use super::ports::{PortMapping, check_ports};
 use super::record::{self, Config, Record, short};
 use super::volumes::{Volume, VolumeSource, resolve_host_path};
+use crate::app::adding::Adding;
 use crate::progress::Progress;
 use crate::rootfs::{self, User, find_user};
 use crate::sandbox::{IdMode, Limits, Mount, Network, Root, Spec, Upper};
@@ -142,6 +145,9 @@ pub fn prepare(
         remove: options.remove,
         detached: options.detached,
         map: mode.map_name().to_owned(),
+        adding: plan(&image)
+            .and_then(|plan| Adding::deserialize(plan.get("adding")?).ok())
+            .unwrap_or_default(),
     };
     let mounts = mounts(store, &config, &image)?;
     let record = Record::create(store, config)?;
@@ -187,9 +193,14 @@ pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> 
     })
 }
 
+/// How the application of a warpdrive image is started.
+fn plan(image: &Image) -> Option<serde_json::Value> {
+    serde_json::from_str(image.config.label(PLAN_LABEL)?).ok()
+}
+
 /// The port inside on which the application of a warpdrive image answers, if it is a web application.
 fn web_port(image: &Image, config: &Config) -> Option<Serves> {
-    let plan: serde_json::Value = serde_json::from_str(image.config.label(PLAN_LABEL)?).ok()?;
+    let plan = plan(image)?;
     if plan.get("web").and_then(serde_json::Value::as_bool) == Some(false) {
         return None;
     }

@@ -48,7 +48,7 @@ pub(super) fn ask(
     django: &DjangoPlan,
     environment: &BTreeMap<String, String>,
     temporary: &Path,
-    collect: bool,
+    (collect, adding): (bool, Adding),
 ) -> Result<Facts, AssembleError> {
     let mut first = match ask_once(roots, django, environment, temporary, collect) {
         Err(AssembleError::Django { failure, status }) => (failure, status),
@@ -70,7 +70,7 @@ pub(super) fn ask(
         }
     }
     let (mut failure, status) = first;
-    failure.adding = Adding::of_source(&roots.source);
+    failure.adding = adding;
     Err(AssembleError::Django { status, failure })
 }
 

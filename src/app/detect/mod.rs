@@ -24,6 +24,7 @@ mod syntax;
 
 use std::collections::BTreeMap;
 
+use super::adding::Adding;
 use super::contract::{APP_HOME, INSTRUMENT, SERVER_PACKAGES};
 use super::declared::unheard::unheard;
 use super::environment;
@@ -269,6 +270,7 @@ fn detect_in_home(
         image_environment: BTreeMap::new(),
         processes,
         web: chosen.web,
+        adding: Adding::of(files, settings),
         development: chosen.development,
     };
     Ok(Detected {

@@ -49,8 +49,7 @@ pub(super) fn explain(plan: &Plan, environment: &Environment, status: u8) -> Opt
         "{server} ended with status {status}: {} cannot be imported",
         application.module
     ));
-    let adding = Adding::of_source(&environment.roots.source);
-    Some(hints(advice, &text, adding))
+    Some(hints(advice, &text, plan.adding))
 }
 
 /// The traceback of the import, if it fails.
@@ -93,7 +92,7 @@ fn failed_import(module: &str, environment: &Environment) -> Option<String> {
 /// The possible cause why a server with this output does not serve, from the last traceback in
 /// it.
 #[cfg(feature = "host")]
-pub fn of_log(title: String, log: &str) -> Option<Advice> {
+pub fn of_log(title: String, log: &str, adding: Adding) -> Option<Advice> {
     let start = log.rfind("Traceback (most recent call last):")?;
     let mut traceback = String::new();
     for line in log[start..].lines() {
@@ -104,7 +103,7 @@ pub fn of_log(title: String, log: &str) -> Option<Advice> {
             break;
         }
     }
-    Some(hints(Advice::new(title), &traceback, Adding::default()))
+    Some(hints(Advice::new(title), &traceback, adding))
 }
 
 /// The likely cause by the last line of a traceback, and what to do.
@@ -138,10 +137,12 @@ mod tests {
         let log = "Traceback (most recent call last):\n  File \"a\"\nKeyError: 'OLD'\nbooting\n\
             Traceback (most recent call last):\n  File \"a\"\n    import yaml\n\
             ModuleNotFoundError: No module named 'yaml'\n[INFO] Worker exiting\n";
-        let advice = of_log("x".into(), log).unwrap();
+        let advice = of_log("x".into(), log, Adding::Poetry).unwrap();
         assert!(advice.causes[0].contains("yaml"), "{advice}");
+        let poetry = "run `poetry add PyYAML` and commit what it writes";
+        assert_eq!(advice.remedies, [poetry]);
         assert_eq!(advice.tail.len(), 4, "{advice}");
-        assert_eq!(of_log("x".into(), "all is well\n"), None);
+        assert_eq!(of_log("x".into(), "all is well\n", Adding::List), None);
     }
 
     #[test]

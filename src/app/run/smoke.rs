@@ -301,7 +301,8 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> SmokeResult
                 "install it: {setting} = [\"{group}\"] in [tool.warpdrive]"
             ))
     } else {
-        let adding = Adding::of_source(&environment.roots.source);
+        let adding = environment.plan.as_ref().map(|plan| plan.adding);
+        let adding = adding.unwrap_or_default();
         cause.explain(title(name), &named, adding)
     };
     if cause == Cause::Other {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::super::adding::Adding;
 use super::super::detect::Interface;
 use super::super::environment::quote_words;
 use super::super::plan::{Application, Plan, Start, StaticMap};
@@ -77,6 +78,7 @@ fn plan(start: Start) -> Plan {
         image_environment: BTreeMap::new(),
         processes: BTreeMap::new(),
         web: true,
+        adding: Adding::default(),
         development: None,
     }
 }
