@@ -14,6 +14,51 @@ const SAME: &[(&str, &str, &[&str])] = &[
     ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT", &[]),
 ];
 
+/// The variables with the index that is asked for every name.
+pub const DEFAULT_INDEX: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"];
+const PYPI: [&str; 2] = ["https://pypi.org/simple", "https://pypi.python.org/simple"];
+
+/// Whether one of these lines of a list names an index that counts instead of the variables' one. pip does it like
+/// that; for uv the variables come first, and a private name would be asked of their index. A list that names PyPI, or
+/// the variables' index without its login, changes nothing.
+pub fn has_own_index<'l>(
+    lines: impl IntoIterator<Item = &'l str>,
+    environment: &BTreeMap<String, String>,
+) -> bool {
+    let known: Vec<String> = DEFAULT_INDEX
+        .iter()
+        .filter_map(|name| environment.get(*name))
+        .map(|value| address(value.trim()))
+        .chain(PYPI.map(str::to_owned))
+        .collect();
+    lines.into_iter().any(|line| {
+        let mut options = ["--index-url", "--pypi-url", "-i"].iter();
+        let value = options.find_map(|option| line.trim().strip_prefix(option));
+        let url = value.map(|value| value.trim_start_matches(['=', ' ', '\t']));
+        url.is_some_and(|url| url.contains("://") && !known.contains(&address(url)))
+    })
+}
+
+/// Whether it is the address of the public index.
+pub fn is_pypi(index: &str) -> bool {
+    PYPI.contains(&address(index).as_str())
+}
+
+/// The address of an index without its name (`corp=https://…`), its login, and the slash at its end.
+pub fn address(index: &str) -> String {
+    let url = match index.split_once('=') {
+        Some((name, url)) if !name.contains(':') => url,
+        _ => index,
+    };
+    let url = url.trim_end_matches('/');
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[start..])
+}
+
 /// The variables that uv needs beside these.
 pub fn for_uv(environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let said = |name: &str| environment.get(name).filter(|value| !value.is_empty());
@@ -118,6 +163,28 @@ mod tests {
             "--prerelease allow --only-binary a --only-binary b"
         );
         assert!(without_index(&pip));
+    }
+
+    #[test]
+    fn the_index_of_a_list_comes_first() {
+        let mirror = environment(&[(
+            "UV_DEFAULT_INDEX",
+            "main=https://me:pw@mirror.example/simple/",
+        )]);
+        for (line, own) in [
+            ("--index-url https://corp.example/simple", true),
+            ("-i https://corp.example/simple", true),
+            (
+                "--index-url=https://${USER}:${TOKEN}@corp.example/simple",
+                true,
+            ),
+            ("--index-url https://mirror.example/simple", false),
+            ("--index-url https://pypi.org/simple/", false),
+            ("--extra-index-url https://corp.example/simple", false),
+            ("flask", false),
+        ] {
+            assert_eq!(has_own_index([line], &mirror), own, "{line}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use crate::app::contract::Phase;
+use crate::app::pip_variables;
 use crate::builder::FIXED_TIME;
 use crate::sandbox::{IdMode, Mount};
 
@@ -54,13 +55,6 @@ pub(super) fn run(
             read_only: false,
         });
     }
-    for (path, text) in job.files {
-        mounts.push(Mount::File {
-            target: path.into(),
-            contents: text.into_bytes(),
-            mode: 0o444,
-        });
-    }
     let mut env = environment::variables(
         &inputs,
         Phase::Dependencies,
@@ -68,7 +62,15 @@ pub(super) fn run(
         &base.search_path(),
         FIXED_TIME,
     )?;
+    choose_index(&mut env, &job.files);
     add_defaults(&mut env, job.defaults);
+    for (path, text) in job.files {
+        mounts.push(Mount::File {
+            target: path.into(),
+            contents: text.into_bytes(),
+            mode: 0o444,
+        });
+    }
     let stage = Stage {
         command: job.command,
         cwd: "/".into(),
@@ -79,6 +81,14 @@ pub(super) fn run(
         code: Code::Ours,
     };
     assemble::run(stage, &inputs, progress)
+}
+
+/// Removes the variables' index where a list has one of its own.
+pub(super) fn choose_index(env: &mut Vec<(String, String)>, files: &[(String, String)]) {
+    let lines = files.iter().flat_map(|(_, text)| text.lines());
+    if pip_variables::has_own_index(lines, &env.iter().cloned().collect()) {
+        env.retain(|(name, _)| !pip_variables::DEFAULT_INDEX.contains(&name.as_str()));
+    }
 }
 
 /// Adds the default variables that the caller has not set.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::super::files::{Files, join, parent};
+use super::super::pip_variables::is_pypi;
 use super::super::project::{Project, Source};
 use super::super::requirement::{LineKind, normalize};
 
@@ -86,6 +87,10 @@ impl Bindings {
                 add(name, "poetry", "[tool.poetry.dependencies]");
             }
         }
+        // Without a name, a package is from the first source.
+        let sources = pipfile.get("source").and_then(Value::as_array);
+        let first = sources.and_then(|sources| sources.first()?.get("url")?.as_str());
+        let is_pypi_first = first.is_none_or(is_pypi);
         for section in ["packages", "dev-packages"] {
             let entries = pipfile.get(section).and_then(Value::as_table);
             for (name, value) in entries.into_iter().flatten() {
@@ -93,7 +98,7 @@ impl Bindings {
                 if keys.iter().any(|key| {
                     value
                         .get(key)
-                        .is_some_and(|value| value.as_str() != Some("pypi"))
+                        .is_some_and(|value| !is_pypi_first || value.as_str() != Some("pypi"))
                 }) {
                     add(name, "pipenv", "Pipfile");
                 }
@@ -222,5 +227,11 @@ mod tests {
             assert_eq!(manager(name), expected, "{name}");
         }
         assert_eq!(bindings.all().count(), 5);
+        let corp = "[[source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n";
+        let pipfile = toml::from_str(&format!(
+            "{corp}[packages]\nflask = {{version = '*', index = 'pypi'}}\n"
+        ));
+        let bindings = Bindings::of(&Table::new(), &pipfile.unwrap());
+        assert!(bindings.find("flask").is_some());
     }
 }

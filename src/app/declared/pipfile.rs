@@ -3,6 +3,7 @@
 use toml::Value;
 
 use super::super::files::Files;
+use super::super::pip_variables::is_pypi;
 use super::Declared;
 
 pub(super) fn read(files: &dyn Files) -> Option<Declared> {
@@ -27,7 +28,8 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
     // The first source is for all packages that name no other. The public index is asked anyway, or this
     // machine's substitute for it.
     match urls.first() {
-        None | Some((_, "https://pypi.org/simple" | "https://pypi.org/simple/")) => {}
+        None => {}
+        Some((_, url)) if is_pypi(url) => {}
         Some((_, url)) => declared.lines.push(format!("--index-url {url}")),
     }
     for (name, value) in packages {

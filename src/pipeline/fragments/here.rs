@@ -17,7 +17,7 @@ use super::super::context::Context;
 use super::super::environment;
 use super::super::error::BuildError;
 use super::super::sandbox_inputs::SandboxInputs;
-use super::super::trusted::{Job, add_defaults};
+use super::super::trusted::{Job, add_defaults, choose_index};
 use super::super::without_sandbox::Interpreter;
 use super::Given;
 use super::stop::Stop;
@@ -112,6 +112,12 @@ pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<PhaseE
         format!("{RUN}/tools"),
         tools.directory.display().to_string(),
     )];
+    let inputs = SandboxInputs::of_shared_stage(context.request);
+    let home = place.join("home");
+    fs::create_dir_all(&home).map_err(failed)?;
+    let mut env = environment::of_the_resolver(&inputs, &home)?;
+    choose_index(&mut env, &job.files);
+    add_defaults(&mut env, job.defaults);
     for (number, (inside, text)) in job.files.into_iter().enumerate() {
         let path = place.join(format!("file-{number}.txt"));
         fs::write(&path, text).map_err(failed)?;
@@ -132,11 +138,6 @@ pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<PhaseE
         }
     });
     let program = words.next().unwrap_or_default();
-    let inputs = SandboxInputs::of_shared_stage(context.request);
-    let home = place.join("home");
-    fs::create_dir_all(&home).map_err(failed)?;
-    let mut env = environment::of_the_resolver(&inputs, &home)?;
-    add_defaults(&mut env, job.defaults);
     let output = Command::new(program)
         .args(words)
         .args(["--python-version", &base.python.version])
