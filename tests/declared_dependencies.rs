@@ -279,3 +279,94 @@ fn no_registry_is_asked_for_a_python_that_there_is_not() {
     assert!(said.contains("debian-13-python-3.13"), "{said}");
     assert!(!said.contains("Pulling"), "{said}");
 }
+
+/// The installer speaks of a list that nobody has seen, and of packages that nobody has asked for.
+#[test]
+fn an_installers_error_is_told_in_the_projects_own_words() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("small", "1.0"));
+    let url = format!("--index-url {}\n", index.url());
+    let lacking = format!("{url}small\n");
+    let marker = format!("# ours\n\n{url}small ; python_version\n");
+    let project = "[project]\nname = 'x'\nversion = '1'\ndependencies = [\n  'small',\n  'small ; os_name',\n]\n";
+    let cases: &[(&str, Tree<'_>)] = &[
+        (
+            "an index without a server",
+            &[("requirements.txt", lacking.as_bytes())],
+        ),
+        (
+            "a marker without an operator",
+            &[("requirements.txt", marker.as_bytes())],
+        ),
+        (
+            "the same in pyproject.toml",
+            &[("pyproject.toml", project.as_bytes())],
+        ),
+    ];
+    let mut all = String::new();
+    for (name, tree) in cases {
+        let place = tempfile::tempdir().unwrap();
+        write(place.path(), &[("wsgi.py", WSGI.as_bytes())]);
+        write(place.path(), tree);
+        let mut arguments = warpdrive.image_arguments("refused");
+        arguments.extend(["--quiet", "--network", "host"]);
+        let mirror = format!("PIP_INDEX_URL={}", index.url());
+        let output =
+            process::output(&mut warpdrive.command_in(place.path(), &[&mirror], &arguments));
+        assert_eq!(output.status.code(), Some(3), "{name}: {}", words(&output));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let said = said.replace(&index.url(), "http://[INDEX]/simple");
+        let _ = writeln!(all, "# {name}\n{said}");
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_library_of_the_source_has_its_version_from_git() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    for (name, version) in [("gunicorn", "27.0.1"), ("setuptools-scm", "8.0")] {
+        index.add(&Wheel::new(name, version));
+    }
+    let mirror = format!("PIP_INDEX_URL={}", index.url());
+    let scm = format!(
+        "{}[project]\nname = 'ledger'\ndynamic = ['version']\n",
+        PYPROJECT.replace("[]", "['setuptools-scm']")
+    );
+    let place = tempfile::tempdir().unwrap();
+    write(
+        place.path(),
+        &[
+            ("wsgi.py", WSGI.as_bytes()),
+            ("requirements.txt", b"./libs/ledger\n"),
+            ("libs/ledger/pyproject.toml", scm.as_bytes()),
+            ("libs/ledger/backend.py", BACKEND.as_bytes()),
+        ],
+    );
+    let build = || {
+        let arguments = warpdrive.image_arguments("app");
+        process::output(&mut warpdrive.command_in(place.path(), &[&mirror], &arguments))
+    };
+    let output = build();
+    let said = words(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    for part in [
+        "setuptools-scm takes the version of libs/ledger from git",
+        "--build-env SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEDGER=VERSION",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    commit(place.path());
+    let mut tag = std::process::Command::new("git");
+    process::run(tag.args(["tag", "v1.4.0"]).current_dir(place.path()));
+    let output = build();
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("Version 1.4.0 of libs/ledger, from git"),
+        "{said}"
+    );
+    let found = warpdrive.python("app", INSTALLED);
+    assert_eq!(found.trim(), "gunicorn=27.0.1 ledger=1.4.0");
+}

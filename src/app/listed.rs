@@ -7,6 +7,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+/// A path that does not exist, as the place of the names that no build gets: what a repository is built with is known
+/// only when the installer has it.
+pub const NOT_FOR_BUILDS: &str = ".warpdrive/bound-and-not-for-builds";
+
 /// The content of a lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
@@ -19,6 +23,9 @@ pub struct Listed {
     pub settled: Vec<String>,
     /// Normalized names of the packages that the app asks for itself.
     pub names: BTreeSet<String>,
+    /// Normalized names that no build of a package gets from an index: the project binds them to another place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_for_builds: Vec<String>,
     /// Projects of the tree, which are installed as such, without their dependencies.
     pub projects: Vec<LocalProject>,
     /// Files that the list was made of, relative to the tree.

@@ -312,6 +312,12 @@ impl Project {
         self.listed.as_ref().map_or(&[], |listed| &listed.settled)
     }
 
+    /// Normalized names that no build of a package may look for.
+    pub fn not_for_builds(&self) -> &[String] {
+        let listed = self.listed.as_ref();
+        listed.map_or(&[], |listed| &listed.not_for_builds)
+    }
+
     /// The digest of the list that users write, from which a lock is made.
     pub fn list_digest(&self) -> &str {
         &self.list

@@ -799,7 +799,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 Self::ended(message, exit, tail, &withheld).lacking(lacking).or_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
                     Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
-                    _ => "correct what it printed last; the previous image and the cache are as they were",
+                    _ => "correct what its last lines name, and build again; the previous image is as it was, and -v says more about what was done",
                 })
             }
             E::Assets { exit, tail, .. } => Self {

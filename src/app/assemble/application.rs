@@ -12,6 +12,7 @@ use super::super::project::Source;
 use super::super::run::python_path;
 use super::compiler::Check;
 use super::install::Installer;
+use super::origins::Origins;
 use super::{
     AssembleError, Build, compile, django, python_version, records, site_packages, temporary,
     wrapper,
@@ -146,7 +147,7 @@ impl Build<'_> {
                 arguments.push("-e".to_owned());
             }
             arguments.push(format!("{name}{}", project.extras));
-            installer.install(&arguments)?;
+            installer.install(&arguments, &Origins::default())?;
         }
         if self.roots.image {
             let _ = fs::remove_file(self.roots.app.join(".lock"));
@@ -195,7 +196,7 @@ impl Build<'_> {
             &django,
             &environment,
             &temporary(&environment),
-            collect,
+            (collect, plan.adding),
         )?;
         if facts.collected && !facts.missing_dirs.is_empty() {
             self.progress.warn(&format!(

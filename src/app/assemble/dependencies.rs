@@ -8,10 +8,12 @@ use std::path::Path;
 use super::super::contract;
 use super::super::detect::{self, Detected};
 use super::super::environment::Environment;
+use super::super::files::Directory;
 use super::super::instrument::Instrument;
 use super::super::project::Project;
 use super::super::python_version::PythonVersion;
 use super::super::server::pins::pinned;
+use super::added::Added;
 use super::compiler::Check;
 use super::install::{self, Installer};
 use super::{AssembleError, Build, compile, python_version, records, site_packages, temporary};
@@ -63,14 +65,14 @@ impl Build<'_> {
                     what: String::new(),
                 })
             } else {
-                installer.install(&line)
+                installer.install(&line, arguments.origins())
             };
             match result {
                 Err(AssembleError::NeedsSdists { .. }) if !phased => {
                     self.progress
                         .note("some packages have no wheel and are built from source");
                     installer.build = true;
-                    installer.install(&line)?;
+                    installer.install(&line, arguments.origins())?;
                 }
                 other => other?,
             }
@@ -180,13 +182,30 @@ impl Build<'_> {
             .iter()
             .flat_map(install::Settled::arguments)
             .collect();
-        match installer.install_more(&missing, &options) {
+        let result = match installer.install_more(&missing, &options) {
             Err(AssembleError::NeedsSdists { .. }) if !phased => {
                 installer.build = true;
                 installer.install_more(&missing, &options)
             }
             other => other,
-        }
+        };
+        result.map_err(|error| match (error, Directory::open(&self.roots.source)) {
+            (
+                AssembleError::Install {
+                    status,
+                    missing: Some(name),
+                    refused: None,
+                    tail,
+                    ..
+                },
+                Ok(files),
+            ) => AssembleError::Added(Box::new(Added {
+                status,
+                tail,
+                ..Added::of(&missing, &name, project, &files, environment)
+            })),
+            (error, _) => error,
+        })
     }
 
     /// Where two distributions have the same path with different content, the first by name wins.

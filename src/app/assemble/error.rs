@@ -7,8 +7,10 @@ use super::super::contract::{BUILD_SDISTS, NEEDS_SDISTS};
 use super::super::detect::DetectError;
 use super::super::environment::EnvironmentError;
 use super::super::fixup::FixupError;
+use super::super::listed::NOT_FOR_BUILDS;
 use super::super::plan::PlanError;
 use super::super::process::ProcessError;
+use super::added::Added;
 use super::django_failure::Failure;
 
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +42,14 @@ pub enum AssembleError {
         missing: Option<String>,
         /// The answer of an index that denies access, with or without a login.
         refused: Option<&'static str>,
+        /// The package whose source could not be built.
+        unbuilt: Option<String>,
+        /// Where the project names the package that is missing, else its list of packages.
+        place: String,
         tail: Vec<String>,
     },
+    #[error("{}", .0.title())]
+    Added(Box<Added>),
     #[error("{table} binds `{name}` to a place, and this command cannot ask that place alone")]
     Bound { name: String, table: &'static str },
     #[error("{distribution} would write {path}, which belongs to the image")]
@@ -85,6 +93,7 @@ impl AssembleError {
             {
                 *status
             }
+            AssembleError::Added(added) if added.status != 0 => added.status,
             AssembleError::Environment(EnvironmentError::Failed { status, .. }) => *status,
             AssembleError::Process(error) => error.status(),
             _ => 1,
@@ -112,18 +121,27 @@ impl Explain for AssembleError {
             AssembleError::NeedsSdists { .. } => advice
                 .cause("Building from source runs code of the package; that is done apart, with a cache of its own.")
                 .remedy(format!("run again with {BUILD_SDISTS}=1")),
-            AssembleError::Install { missing, refused, tail, .. } => {
+            AssembleError::Install { missing, refused, unbuilt, place, tail, .. } => {
                 let advice = match (refused, missing) {
                     (Some(answer), _) => advice
                         .cause(format!("The package index refused the request ({answer})."))
                         .remedy("check the login of the index, and that this step has it"),
                     (None, Some(name)) => advice
                         .cause(format!("No package index has {name}."))
-                        .remedy("correct the name or the version in the requirements"),
-                    (None, None) => compiler_hints(advice, tail),
+                        .remedy(format!("correct the name or the version in {place}")),
+                    (None, None) => match (compiler_hints(tail), unbuilt) {
+                        (Some((cause, remedy)), _) => advice.cause(cause).remedy(remedy),
+                        (None, Some(name)) => advice
+                            .cause(format!("{name} has no wheel for this Python, and its source cannot be built here."))
+                            .remedy(format!("take a release of {name} that has one, or a Python for which there is one (`.python-version`)"))
+                            .remedy("or give its build what it lacks: build-packages = [\"PACKAGE\"] in [tool.warpdrive] of pyproject.toml names packages of Debian"),
+                        (None, None) => advice
+                            .remedy(format!("correct in {place} what these lines name, and build again; what was built before is still there")),
+                    },
                 };
                 advice.tail(tail.iter().cloned())
             }
+            AssembleError::Added(added) => added.explain(advice),
             AssembleError::Bound { .. } => advice
                 .cause("A stranger's package of the same name in the public index must not be taken for it.")
                 .remedy("build with the `warpdrive` of a machine: `warpdrive build` or `warpdrive image` there heed it"),
@@ -156,8 +174,19 @@ impl Explain for AssembleError {
 }
 
 /// What is usually missing when an sdist does not compile.
-fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
+fn compiler_hints(tail: &[String]) -> Option<(String, String)> {
     let text = tail.join("\n");
+    if let Some((_, rest)) = text.split_once(&format!("{NOT_FOR_BUILDS}/")) {
+        let name = rest.split_whitespace().next().unwrap_or_default();
+        return Some((
+            format!(
+                "A package is built with {name}, which the project binds to another place: a stranger's {name} in the package index would run its code in the build."
+            ),
+            format!(
+                "build the package without {name} ([build-system] requires in its pyproject.toml names it), or publish a wheel of it"
+            ),
+        ));
+    }
     for (sign, cause, remedy) in [
         (
             "pg_config",
@@ -202,8 +231,8 @@ fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
         ),
     ] {
         if text.contains(sign) {
-            return advice.cause(cause).remedy(remedy);
+            return Some((cause.to_owned(), remedy.to_owned()));
         }
     }
-    advice
+    None
 }

@@ -16,9 +16,11 @@ use super::super::pip_variables;
 use super::super::process::{self, Heard};
 use super::super::progress::Progress;
 use super::super::project::{Project, Source};
+use super::super::requirement::{LineKind, name_of, normalize};
 use super::super::roots::Roots;
 use super::AssembleError;
 use super::list::{self, List, Part, Written};
+use super::origins::{self, Origins};
 
 fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
     environment.get(name).is_some_and(|value| value == "1")
@@ -57,6 +59,13 @@ impl<'a> Installer<'a> {
     ) -> Result<Installer<'a>, AssembleError> {
         let mut environment_of_uv = environment.clone();
         environment_of_uv.extend(pip_variables::for_uv(environment));
+        let lines = project.requirements.lines.iter();
+        let options = lines.filter(|line| line.kind == LineKind::Option);
+        let options = options.map(|line| line.text.as_str());
+        if pip_variables::has_own_index(options, environment) {
+            environment_of_uv
+                .retain(|name, _| !pip_variables::DEFAULT_INDEX.contains(&name.as_str()));
+        }
         let python = roots.python().display().to_string();
         let uv = process::which("uv", environment);
         let pip = project.uses_pip() || (uv.is_none() && !roots.image);
@@ -133,7 +142,7 @@ impl<'a> Installer<'a> {
         let written = list.write(&self.temporary)?;
         let mut line = written.arguments.clone();
         line.extend_from_slice(options);
-        self.install(&line)
+        self.install(&line, &written.origins)
     }
 
     /// Installs the source's own directories that the requirements name.
@@ -159,15 +168,19 @@ impl<'a> Installer<'a> {
             !open.directories.contains(name)
         })?;
         line.extend(there.iter().flat_map(Settled::arguments));
-        self.install(&line)
+        self.install(&line, &written.origins)
     }
 
     fn list(&self, part: Part) -> List {
         list::of_project(self.project, part, self.pip, self.directory, self.progress)
     }
 
-    /// Installs what the arguments name.
-    pub(super) fn install(&self, arguments: &[String]) -> Result<(), AssembleError> {
+    /// Installs what the arguments name. Errors speak of the source's files instead of these lists.
+    pub(super) fn install(
+        &self,
+        arguments: &[String],
+        origins: &Origins,
+    ) -> Result<(), AssembleError> {
         let mut line = self.line.clone();
         if !self.build {
             if self.pip {
@@ -205,8 +218,13 @@ impl<'a> Installer<'a> {
             let error = start.starts_with('×')
                 || start.starts_with("error:")
                 || start.starts_with("ERROR:");
+            let said = origins.translated(text, self.directory);
             if may_hold && (error || !held.is_empty()) {
-                held.push_str(text);
+                held.push_str(&said);
+                return false;
+            }
+            if said != text {
+                let _ = std::io::stderr().write_all(said.as_bytes());
                 return false;
             }
             true
@@ -214,6 +232,12 @@ impl<'a> Installer<'a> {
         if heard.status == 0 {
             return Ok(());
         }
+        let heard = Heard {
+            errors: origins
+                .translated(&heard.errors, self.directory)
+                .into_owned(),
+            ..heard
+        };
         if !self.build && wants_code(&heard.errors) {
             return Err(AssembleError::NeedsSdists {
                 what: without_wheel(&heard.errors),
@@ -238,11 +262,38 @@ impl<'a> Installer<'a> {
         Ok(heard.status == 0)
     }
 
+    /// Where the project names a package, else what lists its packages.
+    fn place(&self, package: Option<&str>) -> String {
+        let wanted = package.and_then(name_of).map(|(name, _)| normalize(name));
+        let mut lines = self.project.requirements.lines.iter();
+        let named = lines.find(
+            |line| matches!(&line.kind, LineKind::Named { name, .. } if Some(name) == wanted.as_ref()),
+        );
+        match (named, &self.project.source) {
+            (Some(line), _) => origins::place(line, self.directory),
+            (None, Source::Requirements(files)) => files.join(", "),
+            (
+                None,
+                Source::Static { file, .. }
+                | Source::Lock {
+                    project: Some(file),
+                    ..
+                }
+                | Source::Dynamic { file }
+                | Source::Lock { file, .. },
+            ) => file.clone(),
+            (None, Source::None) => "the requirements".to_owned(),
+        }
+    }
+
     fn failed(&self, heard: &Heard) -> AssembleError {
+        let missing = missing_package(&heard.errors);
         AssembleError::Install {
             installer: self.name(),
             status: heard.status,
-            missing: missing_package(&heard.errors),
+            place: self.place(missing.as_deref()),
+            missing,
+            unbuilt: unbuilt(&heard.errors),
             refused: refused_by_index(&heard.errors),
             tail: heard.tail(12),
         }
@@ -313,6 +364,31 @@ pub(super) fn refused_by_index(errors: &str) -> Option<&'static str> {
     .map(|(_, answer)| answer)
 }
 
+/// The package whose source could not be built, as uv and pip name it.
+pub(super) fn unbuilt(errors: &str) -> Option<String> {
+    let errors: String = errors.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Then there was nothing to build.
+    let other = [
+        "Failed to fetch",
+        "Git operation failed",
+        "requirements from `build-system",
+    ];
+    if other.iter().any(|words| errors.contains(words)) {
+        return None;
+    }
+    [
+        "Failed to build `",
+        "Failed to download and build `",
+        "Failed building wheel for ",
+    ]
+    .iter()
+    .find_map(|words| {
+        let (_, rest) = errors.split_once(words)?;
+        let name = rest.split(['`', ' ']).next()?;
+        Some(name.to_owned())
+    })
+}
+
 /// The package that no index has.
 fn missing_package(errors: &str) -> Option<String> {
     let errors: String = errors.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -350,6 +426,11 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    pub(super) fn origins(&self) -> &Origins {
+        const NONE: &Origins = &Origins::none();
+        self.list.as_ref().map_or(NONE, |list| &list.origins)
+    }
+
     pub(super) fn line(&self) -> &[String] {
         self.list
             .as_ref()
@@ -473,6 +554,12 @@ mod tests {
         let uv = "error: No solution found when resolving dependencies\n  cause: Because all versions of ffs have no usable wheels and you require ffs, we can conclude that your requirements are unsatisfiable.\n\nhint: Wheels are required for `ffs` because building from source is disabled for all packages (i.e., with `--no-build`)\n";
         assert!(wants_code(uv));
         assert_eq!(without_wheel(uv), "ffs");
+        let failed =
+            "error: Failed to build `ffs==1.0`\n  cause: The build backend returned an error\n";
+        assert_eq!(unbuilt(failed).as_deref(), Some("ffs==1.0"));
+        assert_eq!(unbuilt(uv), None);
+        let unreachable = "error: Failed to download and build `x @ https://h/x-1.tar.gz`\n  cause: Failed to fetch: https://h/x-1.tar.gz\n";
+        assert_eq!(unbuilt(unreachable), None);
         let pip = "ERROR: Could not find a version that satisfies the requirement x==1 (from versions: none)\nERROR: No matching distribution found for x==1\n";
         assert!(wants_code(pip));
         assert_eq!(missing_package(pip).as_deref(), Some("x==1"));

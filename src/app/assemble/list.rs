@@ -1,19 +1,27 @@
 //! Writes the list for the installer: the content of all requirement files in one file, so that uv
 //! and pip get the same list, whatever encoding, directory or option the files use.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::super::detect::is_old_package;
+use super::super::listed::NOT_FOR_BUILDS;
 use super::super::progress::Progress;
 use super::super::project::Project;
 use super::super::requirement::{Line, LineKind, is_archive};
 use super::AssembleError;
+use super::origins::Origins;
 
 /// A list, and the command-line options that belong to it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct List {
     text: String,
     constraints: String,
+    /// Where the lines of both are from, by their offsets.
+    origins: Vec<(usize, Line)>,
+    of_constraints: Vec<(usize, Line)>,
+    /// Constraints for the requirements of builds, in the syntax of one of the installers.
+    for_builds: Option<(&'static str, String)>,
     /// Options that uv knows on its command line only.
     options: Vec<String>,
     /// Something is asked for.
@@ -97,7 +105,22 @@ pub(super) fn of_project(
         let line = format!("{name} @ file://{}\n", place.display());
         list.constraints.push_str(&line);
     }
+    if matches!(part, Part::Published | Part::Options) && !project.not_for_builds().is_empty() {
+        let mut text = String::new();
+        for name in project.not_for_builds() {
+            let place = source.join(NOT_FOR_BUILDS).join(name);
+            let _ = writeln!(text, "{name} @ file://{}", place.display());
+        }
+        let option = if pip {
+            "--build-constraint"
+        } else {
+            "--build-constraints"
+        };
+        list.for_builds = Some((option, text));
+    }
     for line in &project.requirements.constraints {
+        list.of_constraints
+            .push((list.constraints.len(), line.clone()));
         match &line.kind {
             LineKind::Option => {}
             LineKind::Local { .. } => list.constraints.push_str(&local(line, source)),
@@ -110,6 +133,14 @@ pub(super) fn of_project(
 
 impl List {
     fn add(&mut self, line: &Line, part: Part, pip: bool, source: &Path) {
+        let start = self.text.len();
+        self.write_line(line, part, pip, source);
+        if self.text.len() > start {
+            self.origins.push((start, line.clone()));
+        }
+    }
+
+    fn write_line(&mut self, line: &Line, part: Part, pip: bool, source: &Path) {
         let text = match &line.kind {
             LineKind::Option => {
                 let name = line.text.split(['=', ' ']).next().unwrap_or(&line.text);
@@ -222,21 +253,30 @@ impl List {
     pub(super) fn write(self, directory: &Path) -> Result<Written, AssembleError> {
         let mut written = Written {
             arguments: self.options,
+            origins: Origins::default(),
             files: Vec::new(),
         };
-        for (option, name, text) in [
-            ("-r", "requirements", self.text),
-            ("-c", "constraints", self.constraints),
+        let (option_for_builds, for_builds) = self.for_builds.unwrap_or_default();
+        for (option, name, text, lines) in [
+            ("-r", "requirements", self.text, self.origins),
+            ("-c", "constraints", self.constraints, self.of_constraints),
+            (
+                option_for_builds,
+                "build-constraints",
+                for_builds,
+                Vec::new(),
+            ),
         ] {
-            if option == "-c" && text.is_empty() {
+            if option != "-r" && text.is_empty() {
                 continue;
             }
             let path = directory.join(format!("{name}-{}.txt", std::process::id()));
-            std::fs::write(&path, text).map_err(|source| AssembleError::Io {
+            std::fs::write(&path, &text).map_err(|source| AssembleError::Io {
                 doing: "write",
                 path: path.clone(),
                 source,
             })?;
+            written.origins.add(&path, &text, lines);
             written
                 .arguments
                 .extend([option.to_owned(), path.display().to_string()]);
@@ -250,6 +290,8 @@ impl List {
 pub(super) struct Written {
     /// For the installer.
     pub(super) arguments: Vec<String>,
+    /// For the installer's errors.
+    pub(super) origins: Origins,
     files: Vec<PathBuf>,
 }
 

@@ -5,6 +5,7 @@
 //! [`Phase::Application`] needs all the source. The same code runs on a laptop (`warpdrive build`),
 //! without the steps that give an image its normal form.
 
+mod added;
 mod application;
 mod compile;
 pub mod compiler;
@@ -15,6 +16,7 @@ mod error;
 mod install;
 mod list;
 mod marshal;
+mod origins;
 pub mod records;
 mod source;
 mod wheels;

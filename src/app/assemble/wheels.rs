@@ -223,6 +223,8 @@ impl Wheels<'_, '_> {
             status: heard.status,
             missing: None,
             refused: super::install::refused_by_index(&heard.errors),
+            unbuilt: super::install::unbuilt(&heard.errors),
+            place: name.to_owned(),
             tail: heard.tail(12),
         })
     }
