@@ -1,7 +1,7 @@
 //! Versions that build backends take from git: the image has no `.git`, so the version is computed here at
 //! collection, and the backend gets it in the variable that it reads for this.
 
-use super::files::Files;
+use super::files::{Below, Files};
 use super::project::{Project, Source};
 use super::requirement::normalize;
 
@@ -25,6 +25,8 @@ pub struct FromGit {
     pub tool: &'static str,
     /// The variable in which it takes the version.
     pub variable: String,
+    /// Of the project, relative to the tree.
+    pub directory: String,
     scheme: Scheme,
     /// `+gCOMMIT` belongs to the version.
     local: bool,
@@ -46,8 +48,26 @@ enum Scheme {
     Only,
 }
 
-/// Whether and how the project's version comes from git.
-pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
+/// How the versions of the project, and of the projects of the tree that are installed with it, come from git. Each
+/// variable is there once: all are in one repository.
+pub fn of_projects(files: &dyn Files, project: &Project) -> Vec<FromGit> {
+    let mut found: Vec<FromGit> = of_project(files, project).into_iter().collect();
+    for one in project.local_projects() {
+        let below = Below {
+            files,
+            directory: &one.path,
+        };
+        if !one.path.is_empty()
+            && let Some(from) = of_directory(&below, &one.path)
+            && !found.iter().any(|known| known.variable == from.variable)
+        {
+            found.push(from);
+        }
+    }
+    found
+}
+
+fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
     let installed = matches!(
         &project.source,
         Source::Static { .. }
@@ -63,8 +83,19 @@ pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
     if !installed {
         return None;
     }
+    of_directory(files, "")
+}
+
+fn of_directory(files: &dyn Files, directory: &str) -> Option<FromGit> {
     let document: toml::Table = toml::from_str(&files.text("pyproject.toml")?).ok()?;
     let tool = |name: &str| document.get("tool").and_then(|tool| tool.get(name));
+    // setuptools-scm also lists the files of a project that has a version of its own.
+    if document
+        .get("project")
+        .is_some_and(|project| project.get("version").is_some())
+    {
+        return None;
+    }
     let requires: Vec<String> = document
         .get("build-system")
         .and_then(|system| system.get("requires"))
@@ -105,6 +136,7 @@ pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
     let simple = |tool, variable: &str, scheme| FromGit {
         tool,
         variable: variable.to_owned(),
+        directory: directory.to_owned(),
         scheme,
         local: true,
         has_other,
@@ -150,6 +182,7 @@ pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
     let option = |key: &str| options?.get(key)?.as_str();
     Some(FromGit {
         tool: by,
+        directory: directory.to_owned(),
         variable: match name {
             // hatch-vcs does not say whose version it asks for.
             Some(name) if by != "hatch-vcs" => format!(
@@ -275,10 +308,46 @@ mod tests {
                 Some("POETRY_DYNAMIC_VERSIONING_BYPASS"),
             ),
             ("[project]\nname = 'x'\nversion = '1'\n", None),
+            (
+                "[build-system]\nrequires = ['setuptools', 'setuptools-scm']\n[project]\nname = 'x'\nversion = '1'\n",
+                None,
+            ),
         ] {
             let found = from_git(text).map(|from| from.variable);
             assert_eq!(found.as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn libraries_of_the_tree_have_versions_too() {
+        let hatch = SCM
+            .replace("setuptools-scm", "hatch-vcs")
+            .replace("my.ledger", "other");
+        let files = Memory::new()
+            .with(
+                "requirements.txt",
+                "./libs/ledger\n./libs/one\n./libs/two\n./libs/plain\n",
+            )
+            .with("libs/ledger/pyproject.toml", SCM)
+            .with("libs/one/pyproject.toml", &hatch)
+            .with("libs/two/pyproject.toml", &hatch)
+            .with("libs/plain/setup.py", "");
+        let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+        let found: Vec<(String, String)> = of_projects(&files, &project)
+            .into_iter()
+            .map(|from| (from.directory, from.variable))
+            .collect();
+        let expected = [
+            (
+                "libs/ledger",
+                "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_MY_LEDGER",
+            ),
+            ("libs/one", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(place, name)| (place.to_owned(), name.to_owned()))
+        );
     }
 
     #[test]

@@ -57,9 +57,14 @@ pub enum BuildError {
         /// Names of files.
         offered: Vec<String>,
     },
-    #[error("{tool} takes the version from git, and {problem}")]
+    #[error(
+        "{tool} takes the version{} from git, and {problem}",
+        if .project.is_empty() { String::new() } else { format!(" of {}", .project) }
+    )]
     NoVersion {
         tool: &'static str,
+        /// Its directory; empty for the source itself.
+        project: String,
         variable: String,
         problem: String,
     },
