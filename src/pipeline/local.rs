@@ -11,11 +11,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::app::assemble::site_packages;
-use crate::app::files::Directory;
+use crate::app::files::{Below, Directory, join};
 use crate::app::project::Project;
 use crate::app::roots::Roots;
 use crate::app::settings::Settings;
-use crate::app::{contract, pip_variables, process};
+use crate::app::{self, contract, pip_variables, process};
 use crate::lockfile::{self, Found, Target};
 use crate::progress::Progress;
 use crate::store::{Scratch, Store};
@@ -114,10 +114,38 @@ pub fn ready(
         let read = Project::read(&files, settings.clone(), variables)?;
         Ok(project.get_or_init(|| read))
     };
-    let found = lockfile::find(&files, &settings, variables, unlocked)?;
-    // Only uv knows its own tables.
+    let mut found = lockfile::find(&files, &settings, variables, unlocked)?;
+    let options = app::Options {
+        environment: variables.clone(),
+        command_line: given.clone(),
+        listed: found.as_ref().map(Found::preview),
+        ..app::Options::default()
+    };
+    // What cannot be started is reported by the command itself.
+    let detected = app::detect(&files, &options).ok();
+    if let Some(detected) = &detected {
+        // The lock may be with the application, where that was found below the top.
+        let there = &detected.project;
+        if found.is_none() && detected.found_below {
+            found = lockfile::find(&files, &there.settings, variables, || Ok(there))?;
+        }
+        if let Some(Found::Lock(lock)) = &mut found {
+            lock.take_member(&detected.plan.home);
+        }
+    }
+    // Only uv knows its own tables, at the top and in the application's directory.
+    let home = match &detected {
+        Some(detected) => Some(detected.plan.home.clone()),
+        None => settings.get("home").and_then(|home| join("", &home)),
+    };
+    let below = Below {
+        files: &files,
+        directory: home.as_deref().unwrap_or_default(),
+    };
     let needs_uv = settings.get("installer").as_deref() != Some("pip")
-        && (matches!(found, Some(Found::Bound(_))) || has_uv_settings(&files));
+        && (matches!(found, Some(Found::Bound(_)))
+            || has_uv_settings(&files)
+            || has_uv_settings(&below));
     let Some(found) = found else {
         if !needs_uv || process::which("uv", variables).is_some() {
             return Ok(None);
