@@ -10,9 +10,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use warpdrive::oci::sha256;
 
+use crate::support::git_server::GitServer;
 use crate::support::package_index::{PackageIndex, WSGI, Wheel};
 use crate::support::process::{self, words};
-use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary};
+use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, binary, commit};
 
 /// A private index with `corplib`, and a public one with a stranger's of the same name.
 struct Indexes {
@@ -527,6 +528,24 @@ fn a_laptop_goes_by_the_lock_and_by_what_is_bound() {
     let question = "import rates, corplib, small, needy; print(rates.VERSION, corplib.VERSION)";
     assert_eq!(run(place.path(), "unlocked", question), "2.0 1.5");
     assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
+    // The application may be below the top, with its lock or with what it binds.
+    for (name, text) in [("below", ""), ("below-unlocked", "unlocked")] {
+        let place = tempfile::tempdir().unwrap();
+        let (_, files) = indexes.projects().remove(0);
+        let below = if text.is_empty() {
+            lay_out(&files)
+        } else {
+            unlocked(&indexes)
+        };
+        fs::rename(below.path(), place.path().join("backend")).unwrap();
+        let question = "import corplib, small; print(corplib.VERSION, small.VERSION)";
+        assert_eq!(run(place.path(), name, question), "1.5 1.0", "{name}");
+        assert_eq!(
+            asked_for_a_bound_name(&indexes),
+            Vec::<String>::new(),
+            "{name}"
+        );
+    }
     // Nothing of where the files were for a moment is left.
     let environment = home.path().join(".warpdrive/warpdrive+unlocked");
     let library = fs::read_dir(environment.join("lib")).unwrap().next();
@@ -553,5 +572,103 @@ fn a_laptop_goes_by_the_lock_and_by_what_is_bound() {
         "{}",
         words(&output)
     );
+    assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
+}
+
+/// A Pipfile, whose first source is this index.
+fn pipfile(index: &str) -> String {
+    format!(
+        "[[source]]\nname = \"corp\"\nurl = \"{index}\"\nverify_ssl = false\n\n\
+         [[source]]\nname = \"pypi\"\nurl = \"https://pypi.org/simple\"\nverify_ssl = true\n\n\
+         [packages]\ncorplib = \"*\"\n"
+    )
+}
+
+#[test]
+fn the_first_source_of_a_pipfile_without_a_lock_is_asked_for_all() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let indexes = Indexes::start();
+    // It has all that the application needs, with a dependency that only the public index has in a newer release.
+    for wheel in [
+        Wheel::new("corplib", "1.5").requires("small"),
+        Wheel::new("small", "0.5"),
+        Wheel::new("gunicorn", "27.0.1"),
+    ] {
+        indexes.private.add(&wheel);
+    }
+    let question = "import corplib, small; print(corplib.VERSION, small.VERSION)";
+    let bound = "other = {version = \"*\", index = \"pypi\"}\n";
+    indexes.public.add(&Wheel::new("other", "1.0"));
+    let text = pipfile(&indexes.corp());
+    let public = indexes.public.url();
+    for (text, variable, more) in [
+        (text.clone(), "UV_DEFAULT_INDEX", &["--no-cache"][..]),
+        (
+            text.clone(),
+            "PIP_INDEX_URL",
+            &["--no-cache", "--build-env", "UV_NO_PROGRESS=1"],
+        ),
+        (
+            text.clone(),
+            "PIP_INDEX_URL",
+            &["--no-cache", "--set", "installer=pip"],
+        ),
+        (
+            format!("{text}{bound}"),
+            "UV_DEFAULT_INDEX",
+            &["--no-cache"],
+        ),
+    ] {
+        let place = lay_out(&[("Pipfile", text.clone())]);
+        let mirror = format!("{variable}={public}");
+        // The source names an index of this machine.
+        let more = [more, &["--network", "host"]].concat();
+        warpdrive.image_with("app", place.path(), &[&mirror], &more);
+        assert_eq!(warpdrive.python("app", question).trim(), "1.5 0.5");
+        let mut asked = indexes.public.asked();
+        // That name is the public index's.
+        asked.retain(|line| !(text.contains("other") && line.contains("other")));
+        assert_eq!(asked, Vec::<String>::new(), "{variable} {more:?}");
+    }
+}
+
+#[test]
+fn a_repositorys_build_does_not_get_a_bound_name_from_elsewhere() {
+    // The run images have no git.
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let indexes = Indexes::start();
+    let repository = tempfile::tempdir().unwrap();
+    let fork = RATES.replace("requires = []", "requires = ['corplib']");
+    fs::write(repository.path().join("pyproject.toml"), &fork).unwrap();
+    fs::write(repository.path().join("backend.py"), RATES_BACKEND).unwrap();
+    commit(repository.path());
+    let server = GitServer::new(repository.path());
+    let project = format!(
+        "[project]\nname = 'app'\nversion = '1'\ndependencies = ['rates', 'corplib']\n\
+         [tool.uv.sources]\nrates = {{ git = '{}' }}\ncorplib = {{ index = 'corp' }}\n\
+         [[tool.uv.index]]\nname = 'corp'\nurl = '{}'\nexplicit = true\n",
+        server.url(),
+        indexes.corp()
+    );
+    let place = lay_out(&[("pyproject.toml", project)]);
+    let mirror = format!("UV_DEFAULT_INDEX={}", indexes.public.url());
+    let build = || {
+        let mut arguments = warpdrive.image_arguments("app");
+        arguments.extend(["--network", "host", "--no-cache"]);
+        process::output(&mut warpdrive.command_in(place.path(), &[&mirror], &arguments))
+    };
+    let output = build();
+    let said = words(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("is built with corplib, which the project binds to another place"),
+        "{said}"
+    );
+    assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
+    // The control: without that requirement it is built.
+    fs::write(repository.path().join("pyproject.toml"), RATES).unwrap();
+    commit(repository.path());
+    let output = build();
+    assert!(output.status.success(), "{}", words(&output));
     assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
 }

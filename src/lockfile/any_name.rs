@@ -7,12 +7,12 @@ use toml::{Table, Value};
 
 use crate::app::declared::binding::glob;
 use crate::app::files::{self, Files};
+use crate::app::pip_variables::{DEFAULT_INDEX, address};
 
 use super::fit::at;
 use super::packages::Index;
 
-/// Variables with indexes that any installer asks, and those of uv.
-const OF_ALL: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"];
+/// Variables with indexes that uv asks besides the usual one.
 const OF_UV: [&str; 3] = ["UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"];
 
 /// An index that is asked for every name.
@@ -20,6 +20,8 @@ const OF_UV: [&str; 3] = ["UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL
 pub(super) struct AnyName {
     pub(super) manager: &'static str,
     pub(super) table: &'static str,
+    /// The file with the table.
+    pub(super) place: String,
     /// Its name, or else its host.
     pub(super) name: String,
     /// Without login.
@@ -29,10 +31,16 @@ pub(super) struct AnyName {
 }
 
 impl AnyName {
-    fn new(manager: &'static str, table: &'static str, name: Option<&str>, url: &str) -> Self {
+    fn new(
+        manager: &'static str,
+        (table, place): (&'static str, &str),
+        name: Option<&str>,
+        url: &str,
+    ) -> Self {
         Self {
             manager,
             table,
+            place: place.to_owned(),
             name: name
                 .filter(|name| !name.is_empty())
                 .map_or_else(|| host(url), str::to_owned),
@@ -85,7 +93,7 @@ impl Installer<'_> {
         let more: &[&str] = if self.is_pip { &[] } else { &OF_UV };
         url.is_empty()
             || Index::at(None, url).url.is_none()
-            || OF_ALL
+            || DEFAULT_INDEX
                 .iter()
                 .chain(more)
                 .filter_map(|name| self.environment.get(*name))
@@ -105,17 +113,19 @@ pub(super) fn of_directory(
         let text = files.text(&path).unwrap_or_default();
         toml::from_str::<Table>(&text).unwrap_or_default()
     };
+    let place = |name: &str| files::join(directory, name).unwrap_or_default();
     let mut found = Vec::new();
     let document = table("pyproject.toml");
     let of_uv = table("uv.toml");
     let settings = at(&document, &["tool", "uv"]).and_then(Value::as_table);
     if !installer.reads(directory) {
-        for (table, settings) in [
-            ("[[tool.uv.index]]", settings),
-            ("uv.toml's [[index]]", Some(&of_uv)),
+        for (table, file, settings) in [
+            ("[[tool.uv.index]]", "pyproject.toml", settings),
+            ("[[index]]", "uv.toml", Some(&of_uv)),
         ] {
             for (name, url) in settings.into_iter().flat_map(indexes_of_uv) {
-                add(&mut found, installer, ("uv", table), name, url);
+                let place = place(file);
+                add(&mut found, installer, ("uv", table, &place), name, url);
             }
         }
     }
@@ -135,7 +145,14 @@ pub(super) fn of_directory(
             };
             if !names_its_packages {
                 let url = text("url").unwrap_or_default();
-                add(&mut found, installer, (manager, table), text("name"), url);
+                let of = (manager, table, place("pyproject.toml"));
+                add(
+                    &mut found,
+                    installer,
+                    (of.0, of.1, &of.2),
+                    text("name"),
+                    url,
+                );
             }
         }
     }
@@ -145,17 +162,20 @@ pub(super) fn of_directory(
 fn add(
     found: &mut Vec<AnyName>,
     installer: Installer<'_>,
-    (manager, table): (&'static str, &'static str),
+    (manager, table, place): (&'static str, &'static str, &str),
     name: Option<&str>,
     url: &str,
 ) {
     if !installer.asks(url) {
-        found.push(AnyName::new(manager, table, name, url));
+        found.push(AnyName::new(manager, (table, place), name, url));
     }
 }
 
 /// The patterns of names of PDM's sources that the installer does not ask first, with these sources.
-pub(super) fn of_patterns(document: &Table, installer: Installer<'_>) -> Vec<(String, AnyName)> {
+pub(super) fn of_patterns(
+    (document, place): (&Table, &str),
+    installer: Installer<'_>,
+) -> Vec<(String, AnyName)> {
     let mut found = Vec::new();
     let sources = at(document, &["tool", "pdm", "source"]).and_then(Value::as_array);
     for source in sources.into_iter().flatten() {
@@ -166,7 +186,8 @@ pub(super) fn of_patterns(document: &Table, installer: Installer<'_>) -> Vec<(St
         if installer.asks(url) {
             continue;
         }
-        let one = AnyName::new("pdm", "[[tool.pdm.source]]", text("name"), url);
+        let table = ("[[tool.pdm.source]]", place);
+        let one = AnyName::new("pdm", table, text("name"), url);
         found.extend(names.map(|name| (name.to_owned(), one.clone())));
     }
     found
@@ -193,20 +214,6 @@ fn indexes_of_uv(settings: &Table) -> Vec<(Option<&str>, &str)> {
         found.extend(one.into_iter().chain(more).map(|url| (None, url)));
     }
     found
-}
-
-/// The address of an index, without its name and its login.
-pub(super) fn address(index: &str) -> String {
-    let index = match index.split_once('=') {
-        Some((name, url)) if !name.contains(':') => url,
-        _ => index,
-    };
-    let index = index.trim().trim_end_matches('/');
-    let Some((scheme, rest)) = index.split_once("://") else {
-        return index.to_owned();
-    };
-    let (_, path) = rest.split_once('/').unwrap_or_default();
-    format!("{scheme}://{}/{path}", host(index))
 }
 
 /// The host of an address, without a login.

@@ -17,7 +17,7 @@ use crate::app::project::{Project, Source};
 use crate::app::requirement::{self as lines, Line, LineKind, is_archive, normalize};
 use crate::app::settings::Settings;
 
-use super::any_name::{self, Installer};
+use super::any_name::{self, AnyName, Installer};
 use super::bound_to::{BoundNames, BoundTo};
 use super::builders::Builders;
 use super::error::LockfileError;
@@ -133,17 +133,28 @@ fn no_source_of_any_name(
         // A list for pip has pip's rules.
         let one = found.find(|one| !is_list || one.manager == "uv" && !installer.is_pip);
         if let Some(one) = one {
-            let manager = Manager::named(one.manager);
-            return Err(LockfileError::Source {
-                name: one.name,
-                table: one.table,
-                file: manager.file(),
-                mend: manager.mend().to_owned(),
-                or: one.or,
-            });
+            return Err(of_any_name(files, one));
         }
     }
     Ok(())
+}
+
+fn of_any_name(files: &dyn Files, one: AnyName) -> LockfileError {
+    let manager = Manager::named(one.manager);
+    let text = files.text("pyproject.toml").unwrap_or_default();
+    let root = toml::from_str::<Table>(&text).unwrap_or_default();
+    let is_member = manager == Manager::Uv
+        && one.place.ends_with("/pyproject.toml")
+        && at(&root, &["tool", "uv", "workspace"]).is_some();
+    LockfileError::Source {
+        name: one.name,
+        table: one.table,
+        place: one.place,
+        is_member,
+        file: manager.file(),
+        mend: manager.mend().to_owned(),
+        or: one.or,
+    }
 }
 
 /// The extras of both, as in `[a,b]`.
@@ -291,6 +302,7 @@ impl Bound {
             file: self.file.clone(),
             settled: self.settled.iter().cloned().collect(),
             names: self.names.clone(),
+            not_for_builds: self.builders.bound(),
             files: self.files.clone(),
             open: Some(self.open.clone()),
             ..Listed::default()

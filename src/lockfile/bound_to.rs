@@ -11,7 +11,7 @@ use crate::app::settings::Settings;
 
 use super::error::LockfileError;
 use super::fit::at;
-use super::packages::{Index, is_word};
+use super::packages::{Index, is_word, named};
 
 /// A location.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,7 @@ impl BoundNames {
                 .map(|settings| chosen(settings, table))
                 .unwrap_or_default(),
             indexes: indexes(table, &["tool", "uv", "index"]),
+            table: "[[tool.uv.index]]",
             places: BTreeMap::new(),
         };
         let mut members = of_workspace(files, directory, table);
@@ -69,6 +70,11 @@ impl BoundNames {
             for (name, path) in of_workspace(files, "", &root) {
                 members.entry(name).or_insert(path);
             }
+            if at(&root, &["tool", "uv", "workspace"]).is_some() {
+                for (name, url) in indexes(&root, &["tool", "uv", "index"]) {
+                    found.indexes.entry(name).or_insert(url);
+                }
+            }
         }
         let sources = at(table, &["tool", "uv", "sources"]).and_then(Value::as_table);
         for (name, source) in sources.into_iter().flatten() {
@@ -77,6 +83,7 @@ impl BoundNames {
             }
         }
         found.indexes = indexes(table, &["tool", "poetry", "source"]);
+        found.table = "[[tool.poetry.source]]";
         let poetry = at(table, &["tool", "poetry", "dependencies"]).and_then(Value::as_table);
         for (name, source) in poetry.into_iter().flatten() {
             for one in all(source) {
@@ -107,6 +114,7 @@ impl BoundNames {
             directory,
             chosen: BTreeSet::new(),
             indexes: indexes(table, &["source"]),
+            table: "[[source]]",
             places: BTreeMap::new(),
         };
         let packages = table.get("packages").and_then(Value::as_table);
@@ -227,6 +235,8 @@ struct Found<'a> {
     directory: &'a str,
     chosen: BTreeSet<(&'static str, String)>,
     indexes: BTreeMap<String, String>,
+    /// The table that defines them.
+    table: &'static str,
     places: BTreeMap<String, Vec<(Option<String>, BoundTo)>>,
 }
 
@@ -322,11 +332,13 @@ impl Found<'_> {
             if index.eq_ignore_ascii_case("pypi") {
                 return Ok(BoundTo::Index(Index::default()));
             }
-            let index = index.escape_default();
-            return Err(self.wrong(
-                name,
-                &format!("is bound to the index {index}, which is not defined"),
-            ));
+            return Err(LockfileError::NoIndex {
+                file: self.file.to_owned(),
+                name: name.escape_default().to_string(),
+                index: index.escape_default().to_string(),
+                table: self.table,
+                defined: named(self.indexes.keys().map(String::as_str)),
+            });
         };
         let usable = is_word(url)
             && ["https://", "http://"]

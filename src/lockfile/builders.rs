@@ -16,6 +16,7 @@ use crate::app::requirement::{name_of, normalize};
 use super::any_name::{self, AnyName, Installer};
 use super::error::LockfileError;
 use super::fit::at;
+use super::packages::{Index, Origin, Package};
 use super::pipenv;
 
 /// Build tools of the public index: its names for these are known to everyone, and are not a company's own.
@@ -122,7 +123,13 @@ impl Builders {
         let bindings = Bindings::of(&table("pyproject.toml"), &table(pipenv::PIPFILE));
         let mut names = Names {
             bound: BTreeMap::new(),
-            patterns: any_name::of_patterns(&table("pyproject.toml"), installer),
+            patterns: any_name::of_patterns(
+                (
+                    &table("pyproject.toml"),
+                    &files::join(directory, "pyproject.toml").unwrap_or_default(),
+                ),
+                installer,
+            ),
             of_uv: BTreeSet::new(),
             any: any_name::of_directory(files, directory, installer)
                 .into_iter()
@@ -142,6 +149,38 @@ impl Builders {
             names.bound.insert(name.to_owned(), binding.table);
         }
         Self { names: Some(names) }
+    }
+
+    /// The names that no build of an archive or of a repository may look for. (Projects of the tree are not meant: uv
+    /// knows where those of its own table are when it builds one.)
+    pub(super) fn bound(&self) -> Vec<String> {
+        let names = self.names.iter().flat_map(|names| names.bound.keys());
+        names.cloned().collect()
+    }
+
+    /// The same of a lock's packages: those from an index that the installer does not know.
+    pub fn bound_of(&self, packages: &[Package]) -> Vec<String> {
+        let Some(names) = &self.names else {
+            return Vec::new();
+        };
+        let of_patterns = names.patterns.iter().map(|(_, one)| one);
+        let unknown: Vec<&str> = of_patterns
+            .chain(&names.any)
+            .map(|one| one.address.as_str())
+            .collect();
+        let is_unknown = |index: &Index| {
+            let url = index.url.as_deref();
+            url.is_some_and(|url| unknown.contains(&pip_variables::address(url).as_str()))
+        };
+        packages
+            .iter()
+            .filter(|package| match &package.origin {
+                Origin::Index { indexes, .. } => indexes.iter().any(is_unknown),
+                _ => false,
+            })
+            .map(|package| package.name.clone())
+            .filter(|name| !PUBLIC.contains(&name.as_str()))
+            .collect()
     }
 
     /// Refuses projects of the tree whose build would look for such a requirement.
@@ -205,11 +244,17 @@ impl Builders {
             let (from, index) = match (names.bound.get(&name), of_pattern, &names.any) {
                 (Some(table), ..) => (format!("{table} says where that comes from"), None),
                 (None, Some((_, one)), _) => (
-                    format!("{} `{}` says that it is from there", one.table, one.name),
+                    format!(
+                        "{} `{}` of {} says that it is from there",
+                        one.table, one.name, one.place
+                    ),
                     Some(one),
                 ),
                 (None, None, Some(any)) if !PUBLIC.contains(&name.as_str()) => (
-                    format!("that may come from {} `{}`", any.table, any.name),
+                    format!(
+                        "that may come from {} `{}` of {}",
+                        any.table, any.name, any.place
+                    ),
                     Some(any),
                 ),
                 _ => continue,

@@ -32,6 +32,8 @@ pub enum LockfileError {
         expected: Vec<String>,
         found: String,
         mend: String,
+        /// Of a file whose name and version the public index has, Pipenv writes down the hashes of that index.
+        is_pipenv: bool,
     },
     #[error("{file} is for Python {wanted}, and the builder image has Python {found}")]
     Python {
@@ -41,6 +43,17 @@ pub enum LockfileError {
     },
     #[error("{file} cannot be installed: {problem}")]
     Unusable { file: String, problem: String },
+    #[error(
+        "{file} cannot be installed: `{name}` is bound to the index {index}, which {table} does not define: {defined}"
+    )]
+    NoIndex {
+        file: String,
+        name: String,
+        index: String,
+        table: &'static str,
+        /// In words.
+        defined: String,
+    },
     #[error("the packages are declared in several ways: {}", .found.join(", "))]
     Several {
         found: Vec<String>,
@@ -91,11 +104,15 @@ pub enum LockfileError {
         from: String,
     },
     #[error(
-        "any package may come from {table} `{name}`, and only a {file} says which ones do: there is none"
+        "any package may come from {table} `{name}` of {place}, and only a {file} says which ones do: there is none"
     )]
     Source {
         name: String,
         table: &'static str,
+        /// The file with the table.
+        place: String,
+        /// The file is that of a member of a workspace, where uv does not read the table.
+        is_member: bool,
         file: &'static str,
         mend: String,
         /// What the table may say instead.
@@ -122,10 +139,22 @@ impl Explain for LockfileError {
             Self::Python { wanted, .. } => advice.remedy(format!(
                 "choose a builder image with Python {wanted} (`--builder`), or lock for this one"
             )),
-            Self::Archive { path, mend, .. } => advice.remedy(format!(
-                "put the locked {path} back, or, if the change is intended, run `{mend}` and commit what it writes"
-            )),
+            Self::Archive { path, mend, is_pipenv, .. } => {
+                let advice = advice.remedy(format!(
+                    "put the locked {path} back, or, if the change is intended, run `{mend}` and commit what it writes"
+                ));
+                if *is_pipenv {
+                    return advice.remedy(
+                        "if that changes nothing, the hashes are those of a public package with this name and version: \
+                         give yours a version that is not public, such as 1.0+ours",
+                    );
+                }
+                advice
+            }
             Self::Unusable { .. } => advice,
+            Self::NoIndex { index, table, .. } => advice.remedy(format!(
+                "define it (name = \"{index}\" and its url, in {table}), or name one that is defined"
+            )),
             Self::Several { choices, .. } => {
                 let choices: Vec<String> = choices
                     .iter()
@@ -168,9 +197,16 @@ impl Explain for LockfileError {
             Self::Choice { .. } => advice.remedy(
                 "write a lock with the manager of the project (`uv lock`, `poetry lock`, `pdm lock`, `pipenv lock`), or list these packages where the others are, and remove the setting",
             ),
-            Self::Source { mend, or, .. } => advice
-                .cause("its packages must not be looked for in the public index, where a stranger may have their names")
-                .remedy(format!("run `{mend}` and commit what it writes; or {or}")),
+            Self::Source { mend, or, place, is_member, .. } => {
+                let advice = advice
+                    .cause("its packages must not be looked for in the public index, where a stranger may have their names");
+                if *is_member {
+                    return advice.remedy(format!(
+                        "move it from {place} to the pyproject.toml of the workspace's root, where uv reads it, run `{mend}` and commit what it writes; or {or}"
+                    ));
+                }
+                advice.remedy(format!("run `{mend}` and commit what it writes; or {or}"))
+            }
             Self::Unknown { known, .. } if known.is_empty() => advice,
             Self::Unknown { known, .. } => advice.remedy(format!("it has {}", known.join(", "))),
         }

@@ -415,6 +415,7 @@ impl Lock {
             expected: archive.sha256.clone(),
             found,
             mend: self.manager.lock_again(&archive.name),
+            is_pipenv: self.manager == Manager::Pipenv,
         }
     }
 
@@ -456,6 +457,7 @@ impl Lock {
         Listed {
             file: self.file.clone(),
             names,
+            not_for_builds: self.builders.bound(),
             files: self.files.clone(),
             ..Listed::default()
         }

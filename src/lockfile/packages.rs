@@ -152,6 +152,19 @@ pub(super) fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Names in words: `they are a, b and c`.
+pub(super) fn named<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let mut names: Vec<String> = names
+        .map(|name| name.escape_default().to_string())
+        .collect();
+    let last = names.pop();
+    match (names.is_empty(), last) {
+        (_, None) => "there are none".to_owned(),
+        (true, Some(one)) => format!("the only one is {one}"),
+        (false, Some(last)) => format!("they are {} and {last}", names.join(", ")),
+    }
+}
+
 /// The SHA-256 of `sha256:HEX`, if it is one.
 pub(super) fn sha256(text: &str) -> Option<String> {
     let hash = text.strip_prefix("sha256:")?;

@@ -11,7 +11,7 @@ use crate::app::requirement::normalize;
 use super::hash::{Json, Style, sha256_of_json};
 use super::marker::{self, Chosen};
 use super::packages::{
-    self, Archive, File, Index, Locked, Origin, Package, is_name, is_version, is_word,
+    self, Archive, File, Index, Locked, Origin, Package, is_name, is_version, is_word, named,
 };
 use super::target::Target;
 
@@ -57,6 +57,17 @@ struct Entry {
     file: Option<String>,
     #[serde(default)]
     editable: bool,
+}
+
+impl Entry {
+    /// The directory or the file of the tree that it is in: Pipenv has `path` and `file` for both.
+    fn place(&self) -> Option<&str> {
+        let place = self.path.as_deref().or(self.file.as_deref())?;
+        match place.strip_prefix("file:") {
+            Some(path) => Some(path.strip_prefix("//").unwrap_or(path)),
+            None => (!place.contains("://")).then_some(place),
+        }
+    }
 }
 
 impl Document {
@@ -161,9 +172,11 @@ impl Document {
                 {
                     continue;
                 }
-                if let Some(path) = &entry.path {
-                    let path =
-                        packages::beside(path).ok_or_else(|| wrong("is outside the source"))?;
+                if let Some(path) = entry.place() {
+                    let path = packages::beside(path).ok_or_else(|| {
+                        let path = path.escape_default();
+                        wrong(&format!("is in {path}, which is outside the source"))
+                    })?;
                     locked.local.insert(normalize(name));
                     let hashes = entry.hashes.iter().map(String::as_str);
                     locked.archives.extend(Archive::of(name, &path, hashes));
@@ -243,9 +256,11 @@ impl Document {
                     .iter()
                     .find(|source| source.name == *name)
                     .ok_or_else(|| {
+                        let sources = self.meta.sources.iter().map(|source| source.name.as_str());
                         format!(
-                            "is in the index {}, which is not there",
-                            name.escape_default()
+                            "is in the index {}, which its sources do not define: {}",
+                            name.escape_default(),
+                            named(sources)
                         )
                     })?,
             ),
@@ -357,6 +372,39 @@ mod tests {
     }
 
     #[test]
+    fn files_of_the_tree() {
+        let found = |entry: &str| {
+            let locked = select(&format!("\"default\": {{\"rates\": {entry}}}"), &[]).unwrap();
+            assert_eq!(locked.packages, []);
+            let hashes = locked.archives.first().map(|one| one.sha256.clone());
+            (locked.projects[0].path.clone(), hashes.unwrap_or_default())
+        };
+        let wheel = "wheels/rates-1.0-py3-none-any.whl";
+        for (key, start) in [
+            ("file", ""),
+            ("file", "./"),
+            ("path", "./"),
+            ("file", "file:"),
+        ] {
+            let bare = format!("{{\"{key}\": \"{start}{wheel}\"");
+            assert_eq!(found(&format!("{bare}}}")), (wheel.into(), vec![]));
+            let hashed = format!("{bare}, \"hashes\": [\"sha256:HASH\"]}}");
+            assert_eq!(found(&hashed), (wheel.into(), vec![HASH.into()]));
+        }
+        assert_eq!(found(r#"{"file": "./lib"}"#).0, "lib");
+    }
+
+    #[test]
+    fn an_index_that_is_not_defined_is_named_with_those_that_are() {
+        let entry = r#"{"version": "==1", "hashes": ["sha256:HASH"], "index": "gone"}"#;
+        let error = select(&format!("\"default\": {{\"x\": {entry}}}"), &[]).unwrap_err();
+        assert_eq!(
+            error,
+            "the package `x` is in the index gone, which its sources do not define: they are pypi and corp"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_installed_is_refused() {
         for entry in [
             r#"{"version": "==1"}"#,
@@ -364,6 +412,8 @@ mod tests {
             r#"{"version": "==1", "hashes": ["md5:HASH"]}"#,
             r#"{"version": "==1", "hashes": ["sha256:HASH"], "index": "gone"}"#,
             r#"{"path": "/x"}"#,
+            r#"{"file": "file:///x/a.whl"}"#,
+            r#"{"file": "../../a.whl"}"#,
             r#"{"git": "https://x"}"#,
             "1",
         ] {

@@ -157,7 +157,9 @@ fn what_is_said_where_no_lock_can_count() {
                 "pyproject.toml",
                 bound.replace("path = \"libs/rates\"", "index = \"corp\""),
             ),
-            &["the index corp, which is not defined"],
+            &[
+                "pyproject.toml cannot be installed: `rates` is bound to the index corp, which [[tool.uv.index]] does not define: there are none",
+            ],
         ),
     ] {
         let error = found(&files).unwrap_err();

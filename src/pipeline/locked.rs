@@ -190,9 +190,14 @@ fn of_lock(
     for archive in &selected.archives {
         check(lock, archive, asked.source)?;
     }
+    let mut not_for_builds = lock.preview().not_for_builds;
+    not_for_builds.extend(lock.builders().bound_of(&selected.packages));
+    not_for_builds.sort();
+    not_for_builds.dedup();
     let mut listed = Listed {
         names: selected.direct,
         projects: selected.projects,
+        not_for_builds,
         settled: selected
             .local
             .into_iter()

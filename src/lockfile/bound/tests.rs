@@ -551,3 +551,68 @@ fn what_builds_a_package() {
     let alone = BTreeMap::from([("PIP_NO_INDEX".to_owned(), "1".to_owned())]);
     assert_eq!(check(&format!("{project}{pdm}"), "", &alone), (true, true));
 }
+
+#[test]
+fn the_index_of_a_workspaces_member_is_named_with_its_file() {
+    let member = "[project]\nname = 'api'\nversion = '1'\ndependencies = ['corplib']\n\
+        [[tool.uv.index]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n";
+    let alone = Memory::new()
+        .with(".warpdrive/home", "api")
+        .with("api/pyproject.toml", member);
+    assert_eq!(
+        said(&alone),
+        "any package may come from [[tool.uv.index]] `corp` of api/pyproject.toml, and only a uv.lock says which ones do: there is none\n\
+         run `uv lock` and commit what it writes; or explicit = true in it, and [tool.uv.sources] names the packages that are from there"
+    );
+    let workspace = "[tool.uv.workspace]\nmembers = ['api']\n";
+    let of_workspace = alone.clone().with("pyproject.toml", workspace);
+    assert_eq!(
+        said(&of_workspace),
+        "any package may come from [[tool.uv.index]] `corp` of api/pyproject.toml, and only a uv.lock says which ones do: there is none\n\
+         move it from api/pyproject.toml to the pyproject.toml of the workspace's root, where uv reads it, run `uv lock` and \
+         commit what it writes; or explicit = true in it, and [tool.uv.sources] names the packages that are from there"
+    );
+}
+
+#[test]
+fn a_member_may_name_an_index_of_its_workspaces_root() {
+    let files = Memory::new()
+        .with(".warpdrive/home", "api")
+        .with(
+            "pyproject.toml",
+            "[tool.uv.workspace]\nmembers = ['api']\n[[tool.uv.index]]\nname = 'corp'\n\
+             url = 'https://corp.example/simple'\nexplicit = true\n",
+        )
+        .with(
+            "api/pyproject.toml",
+            "[project]\nname = 'api'\nversion = '1'\ndependencies = ['corplib']\n\
+             [tool.uv.sources]\ncorplib = { index = 'corp' }\n",
+        );
+    let (_, chosen) = list(&files);
+    let url = chosen[0].index.url.as_deref();
+    assert_eq!(url, Some("https://corp.example/simple"));
+}
+
+#[test]
+fn a_pipfile_that_names_an_index_without_defining_it() {
+    let pipfile = |sources: &str| {
+        let text = format!("{sources}[packages]\ncorplib = {{ version = '*', index = 'corp' }}\n");
+        Memory::new().with("Pipfile", text)
+    };
+    let remedy =
+        "define it (name = \"corp\" and its url, in [[source]]), or name one that is defined";
+    let main = "[[source]]\nname = 'main'\nurl = 'https://main.example/simple'\n";
+    let pypi = "[[source]]\nname = 'pypi'\nurl = 'https://pypi.org/simple'\n";
+    for (sources, defined) in [
+        (String::new(), "there are none"),
+        (main.to_owned(), "the only one is main"),
+        (format!("{main}{pypi}"), "they are main and pypi"),
+    ] {
+        assert_eq!(
+            said(&pipfile(&sources)),
+            format!(
+                "Pipfile cannot be installed: `corplib` is bound to the index corp, which [[source]] does not define: {defined}\n{remedy}"
+            )
+        );
+    }
+}
