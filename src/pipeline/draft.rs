@@ -200,6 +200,7 @@ fn report(
 pub(super) fn in_oci_words(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type().to_string().as_str() {
         docker::LAYER_GZIP => MediaType::ImageLayerGzip,
+        docker::LAYER_ZSTD => MediaType::ImageLayerZstd,
         docker::LAYER => MediaType::ImageLayer,
         _ => layer.media_type().clone(),
     };

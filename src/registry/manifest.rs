@@ -157,12 +157,13 @@ impl Document {
 }
 
 /// What a layer may be (image-spec, "Layer"; Docker's manifest, version 2, schema 2).
-const LAYER_TYPES: [&str; 5] = [
+const LAYER_TYPES: [&str; 6] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.oci.image.layer.v1.tar+zstd",
     docker::LAYER,
     docker::LAYER_GZIP,
+    docker::LAYER_ZSTD,
 ];
 
 const CONFIG_TYPES: [&str; 2] = ["application/vnd.oci.image.config.v1+json", docker::CONFIG];
@@ -601,6 +602,10 @@ mod tests {
             let layers = [blob(media_type)];
             json!({"schemaVersion": 2, "config": config, "layers": layers})
         };
+        for known in LAYER_TYPES {
+            let found = parse(&layered(known), None);
+            assert!(matches!(found, Ok((_, Document::Manifest(_)))), "{known}");
+        }
         let secret = layered("application/vnd.oci.image.layer.v1.tar+gzip+encrypted");
         let foreign = layered("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
         let nowhere = layered("application/vnd.oci.image.layer.nondistributable.v1.tar");
