@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use oci_spec::image::MediaType;
+use zstd::zstd_safe::CParameter;
 
 use super::gzip::GzipWriter;
 
@@ -77,8 +78,14 @@ impl Compression {
     }
 }
 
-/// zstd's threads hold up to four windows each; more of them would be more memory than use.
+/// zstd's threads hold several jobs each; more of them would be more memory than use.
 const MAX_ZSTD_WORKERS: usize = 4;
+/// Up to this level, jobs are as small as may be and see half a window of what comes before: a fifth of the memory for
+/// the same size, and no slower. Higher levels would be slower by half.
+const SMALL_JOBS: i32 = 4;
+const JOB: u32 = 1024 * 1024;
+/// Of `ZSTD_c_overlapLog`: half a window.
+const OVERLAP: u32 = 8;
 
 /// A writer that compresses into the one below.
 pub(super) enum Compressor<W: Write> {
@@ -93,10 +100,15 @@ impl<W: Write> Compressor<W> {
             Compression::None => Self::None(out),
             Compression::Gzip(level) => Self::Gzip(GzipWriter::new(out, level, threads)?),
             Compression::Zstd(level) => {
-                let mut encoder = zstd::stream::write::Encoder::new(out, level.clamp(1, 19))?;
+                let level = level.clamp(1, 19);
+                let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
                 // With workers the bytes do not depend on how many; without any they differ.
                 let workers = threads.clamp(1, MAX_ZSTD_WORKERS);
                 encoder.multithread(u32::try_from(workers).unwrap_or(1))?;
+                if level <= SMALL_JOBS {
+                    encoder.set_parameter(CParameter::JobSize(JOB))?;
+                    encoder.set_parameter(CParameter::OverlapSizeLog(OVERLAP))?;
+                }
                 encoder.include_checksum(true)?;
                 Self::Zstd(encoder)
             }
