@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Mutex;
 
 use crate::support::docker::Docker;
 use crate::support::fake_registry::{FakeRegistry, Reply};
@@ -12,6 +13,7 @@ use crate::support::podman::Podman;
 use crate::support::process;
 use crate::support::registry::Registry;
 use crate::support::skopeo;
+use crate::support::sound_registry::{self, Held};
 use crate::support::stored::{image, noise};
 use crate::support::warpdrive::{Warpdrive, binary};
 use serde_json::{Value, json};
@@ -225,16 +227,13 @@ fn failures_have_the_promised_exit_codes_and_words() {
 
 #[test]
 fn a_login_comes_from_an_auth_file_or_a_helper() {
-    let registry = FakeRegistry::start(|asked| {
+    let held = Mutex::new(Held::default());
+    let registry = FakeRegistry::start(move |asked| {
         // captain:engage
         if asked.header("authorization") != Some("Basic Y2FwdGFpbjplbmdhZ2U=") {
             return Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#);
         }
-        match asked.method.as_str() {
-            "POST" => Reply::new(202).header("Location", "/v2/crew/opal/blobs/uploads/1"),
-            "PUT" => Reply::new(201),
-            _ => Reply::new(404),
-        }
+        sound_registry::answer(asked, &mut held.lock().unwrap())
     });
     let address = registry.address();
     let (here, _) = with_image();

@@ -12,7 +12,9 @@ use crate::support::fake_registry::{Asked, FakeRegistry, Reply};
 use crate::support::sound_registry::{Fault, Held, SoundRegistry, part};
 use crate::support::stored::{noise, store};
 use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256};
-use warpdrive::registry::{Client, ClientOptions, Patience, Retry, Silent, this_platform};
+use warpdrive::registry::{
+    Client, ClientOptions, Event, Patience, Retry, Silent, TransferListener, this_platform,
+};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const SIZE: usize = 400_000;
@@ -97,6 +99,11 @@ fn blob_of<'h>(asked: &Asked, held: &'h Held) -> &'h [u8] {
 fn large<'h>(asked: &Asked, held: &'h Held) -> Option<&'h [u8]> {
     let bytes = blob_of(asked, held);
     (bytes.len() == SIZE).then_some(bytes)
+}
+
+/// Whether this is the upload of the layer in one piece.
+fn large_length(asked: &Asked) -> bool {
+    asked.header("content-length") == Some("400000")
 }
 
 /// The layer is cut once; the rest is answered otherwise, and the whole as it should be.
@@ -778,6 +785,18 @@ fn pulls() -> Vec<Row> {
         )
         .with_login(),
         row(
+            "a password that is taken at /v2/ and refused below",
+            Pull,
+            on("*", "/v2/", ALWAYS, |asked, _| {
+                let shown = asked.header("authorization").is_some();
+                (asked.target != "/v2/" || !shown)
+                    .then(|| Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#))
+            }),
+            Badly(&["did not allow", "for captain"]),
+        )
+        .with_login()
+        .at_most("/v2/crew", 1),
+        row(
             "no password",
             Pull,
             on("*", "/v2/", ALWAYS, basic),
@@ -1182,6 +1201,102 @@ fn pushes() -> Vec<Row> {
             }),
             Badly(&["did not allow", "read only"]),
         ),
+        row(
+            "a blob that is taken and not there then",
+            Push,
+            on("PUT", uploads, ALWAYS, |asked, _| {
+                asked.complete.then(|| Reply::new(201))
+            }),
+            Badly(&[
+                "said that it has taken the blob sha256:",
+                "does not have it",
+            ]),
+        ),
+        row(
+            "a blob that is taken and shown after a while",
+            Push,
+            on("HEAD", blobs, ALWAYS, |asked, held| {
+                let is_here = !blob_of(asked, held).is_empty();
+                // One question before the upload, two after it.
+                (is_here && asked.before < 3).then(|| Reply::new(404))
+            }),
+            Well,
+        ),
+        row(
+            "a manifest that is answered with a page",
+            Push,
+            on("PUT", manifests, ALWAYS, |asked, _| {
+                asked
+                    .complete
+                    .then(|| Reply::new(200).body("<html><title>Please log in</title></html>"))
+            }),
+            Badly(&[
+                "a page of HTML or XML, `Please log in`",
+                "the upload of the manifest",
+            ]),
+        ),
+        row(
+            "a manifest that is answered with a page, as are questions for it",
+            Push,
+            on("*", manifests, ALWAYS, |asked, _| {
+                asked
+                    .complete
+                    .then(|| Reply::new(200).body("<html><title>Please log in</title></html>"))
+            }),
+            Badly(&["a page of HTML or XML, `Please log in`"]),
+        ),
+        row(
+            "a manifest that is taken and not there then",
+            Push,
+            on("PUT", manifests, ALWAYS, |asked, _| {
+                asked.complete.then(|| Reply::new(201))
+            }),
+            Badly(&[
+                "said that it has taken the manifest sha256:",
+                "does not have it",
+            ]),
+        ),
+        row(
+            "a manifest of which the digest is not told",
+            Push,
+            on("PUT", manifests, ALWAYS, |asked, held| {
+                if !asked.complete {
+                    return None;
+                }
+                let mut reply = crate::support::sound_registry::answer(asked, held);
+                reply.headers.clear();
+                Some(reply)
+            }),
+            Well,
+        )
+        .at_most(manifests, 2),
+        row(
+            "another manifest under the tag",
+            Push,
+            on("PUT", manifests, ALWAYS, |asked, held| {
+                if !asked.complete {
+                    return None;
+                }
+                let other = (MANIFEST.to_owned(), b"{}".to_vec());
+                held.manifests.insert("1".to_owned(), other);
+                Some(Reply::new(201))
+            }),
+            Badly(&["does not have it"]),
+        ),
+        row(
+            "a registry that is gone in the middle of an upload",
+            Push,
+            {
+                let mut faults = on("PUT", uploads, ALWAYS, |asked, _| {
+                    large_length(asked).then(|| Reply::hang_up_after(1000))
+                });
+                faults.extend(on("GET", uploads, ALWAYS, |_, _| Some(Reply::new(502))));
+                faults
+            },
+            Badly(&["the upload of sha256:"]),
+        )
+        // Four tries, and a question after each.
+        .at_most("/blobs/uploads/1", 8),
         row(
             "a wrong password at a push",
             Push,
@@ -1686,7 +1801,7 @@ fn a_refused_password_stops_all_threads() {
         Some(refused)
     };
     let sends = |asked: &Asked| asked.header("authorization").is_some();
-    let rules: [(&str, usize, Rule); 5] = [
+    let rules: [(&str, usize, Rule); 6] = [
         ("an open /v2/", 1, |_| None),
         ("reading is open", 1, |asked| {
             matches!(asked.method.as_str(), "GET" | "HEAD").then(|| Reply::new(404))
@@ -1698,6 +1813,10 @@ fn a_refused_password_stops_all_threads() {
         ("a lost connection at /v2/", 3, |asked| {
             let shown = asked.target == "/v2/" && asked.header("authorization").is_some();
             shown.then(|| Reply::hang_up_after(0))
+        }),
+        ("200 at /v2/, 401 below", 2, |asked| {
+            let shown = asked.target == "/v2/" && asked.header("authorization").is_some();
+            shown.then(|| Reply::new(200))
         }),
         ("200 at /v2/, 403 below", 3, |asked| {
             let shown = asked.header("authorization").is_some();
@@ -1735,6 +1854,111 @@ fn a_login_that_may_only_write_is_enough_for_a_push() {
     });
     let (_dir, _keep, store, client, manifest, name) = many_layers(registry.address());
     client.push(&manifest, &store, &name, &Silent).unwrap();
+}
+
+/// The registry sends uploads to a host that does not answer: that one is named, and each try is one.
+#[test]
+fn a_dead_host_for_uploads_is_named() {
+    let closed = crate::support::http::free_port();
+    let dead = format!("127.0.0.1:{closed}");
+    let place = format!("http://{dead}/upload");
+    let registry = FakeRegistry::start(move |asked| match asked.target.as_str() {
+        "/v2/" => Reply::new(200),
+        "/v2/crew/opal/blobs/uploads/" => Reply::new(202).header("Location", place.clone()),
+        _ => Reply::new(404),
+    });
+    let (_dir, store) = store();
+    for blob in [layer(), config(), manifest()] {
+        store.put_blob(&blob).unwrap();
+    }
+    let name: Reference = format!("{}/crew/opal:1", registry.address())
+        .parse()
+        .unwrap();
+    let retry = Retry {
+        attempts: 5,
+        first_wait: Duration::from_millis(1),
+        ..Retry::default()
+    };
+    let client = Client::new(ClientOptions {
+        retry,
+        jobs: Some(1),
+        ..ClientOptions::default()
+    })
+    .unwrap();
+    let waits = Waits::default();
+    let error = client.push(&image(), &store, &name, &waits).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!("cannot reach {dead}: "))
+            && text.contains(&format!("{} sends uploads there", registry.address())),
+        "{text}"
+    );
+    let waits = waits.0.into_inner().unwrap();
+    assert_eq!(waits.len(), 4, "{waits:#?}");
+    assert!(waits.iter().all(|wait| wait.contains(&dead)), "{waits:#?}");
+}
+
+/// The reasons of waits.
+#[derive(Default)]
+struct Waits(Mutex<Vec<String>>);
+
+impl TransferListener for Waits {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Retry { reason, .. } = event {
+            self.0.lock().unwrap().push((*reason).to_owned());
+        }
+    }
+}
+
+/// `0-0` is one byte after one byte was sent, and the word for none before.
+#[test]
+fn a_blob_of_one_byte_goes_in_pieces() {
+    for (chunk, faults) in [
+        (Some(1), Vec::new()),
+        (
+            None,
+            on("PUT", "/blobs/uploads/", ALWAYS, |asked, _| {
+                let whole = asked.header("content-length") == Some("1");
+                (whole && asked.complete).then(|| Reply::new(405))
+            }),
+        ),
+        // What a try that was cut has left is one byte, or none: it is begun anew.
+        (
+            None,
+            on("PUT", "/blobs/uploads/", 1, |asked, _| {
+                let whole = asked.header("content-length") == Some("1");
+                whole.then(|| Reply::hang_up_after(1))
+            }),
+        ),
+    ] {
+        let registry = SoundRegistry::start(faults, Held::default());
+        let (_dir, store) = store();
+        let one = b"x".to_vec();
+        let layer = descriptor(MediaType::ImageLayer, sha256(&one), 1);
+        let mut image: serde_json::Value = serde_json::from_slice(&manifest()).unwrap();
+        image["layers"] = serde_json::json!([layer]);
+        let bytes = image.to_string().into_bytes();
+        for blob in [&one, &config(), &bytes] {
+            store.put_blob(blob).unwrap();
+        }
+        let manifest = descriptor(MediaType::ImageManifest, sha256(&bytes), bytes.len() as u64);
+        let name: Reference = format!("{}/crew/opal:1", registry.address())
+            .parse()
+            .unwrap();
+        let retry = Retry {
+            attempts: 4,
+            first_wait: Duration::from_millis(1),
+            ..Retry::default()
+        };
+        let client = Client::new(ClientOptions {
+            retry,
+            chunk_size: chunk,
+            ..ClientOptions::default()
+        })
+        .unwrap();
+        client.push(&manifest, &store, &name, &Silent).unwrap();
+        assert_eq!(registry.held().blobs[sha256(&one).as_ref()], one);
+    }
 }
 
 /// The registry says that the digest is wrong, and is right: the store is to blame.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::fake_registry::{Asked, FakeRegistry, Reply};
+use crate::support::sound_registry::{self, Held};
 use warpdrive::oci::{Descriptor, Digest, MediaType, Reference, descriptor, sha256};
 use warpdrive::registry::{Client, ClientOptions, Patience, RegistryError, Retry, Silent};
 use warpdrive::store::Store;
@@ -586,7 +587,8 @@ struct Uploads {
 fn a_cut_upload_goes_on_where_it_was_cut() {
     let good = image(bytes(600_000));
     let state: Arc<Mutex<Uploads>> = Arc::default();
-    let config = sha256(&good.config);
+    let (config, layer) = (sha256(&good.config), sha256(&good.layer));
+    let manifest = sha256(&good.manifest).to_string();
     let inner = Arc::clone(&state);
     let registry = FakeRegistry::start(move |asked| {
         let mut state = inner.lock().unwrap();
@@ -595,7 +597,12 @@ fn a_cut_upload_goes_on_where_it_was_cut() {
             "GET" if target == "/v2/" => Reply::new(200),
             "HEAD" if target.ends_with(config.as_ref()) => Reply::new(200).length(78),
             "POST" => Reply::new(202).header("Location", "/v2/crew/opal/blobs/uploads/1?state=a"),
-            "PUT" if target.contains("/manifests/") => Reply::new(201),
+            "HEAD" if target.ends_with(layer.as_ref()) && state.received.len() == 600_000 => {
+                Reply::new(200).length(600_000)
+            }
+            "PUT" if target.contains("/manifests/") => {
+                Reply::new(201).header("Docker-Content-Digest", manifest.clone())
+            }
             "PUT" if target.contains("state=a") => Reply::hang_up_after(200_000),
             "GET" => {
                 state.received = bytes(600_000)[..100_000].to_vec();
@@ -629,19 +636,14 @@ fn a_cut_upload_goes_on_where_it_was_cut() {
 #[test]
 fn an_upload_that_is_lost_begins_anew() {
     let good = image(bytes(50_000));
+    let held = Mutex::new(Held::default());
     let registry = FakeRegistry::start(move |asked| {
-        let target = asked.target.as_str();
-        match asked.method.as_str() {
-            "GET" if target == "/v2/" => Reply::new(200),
-            "HEAD" => Reply::new(404),
-            "POST" => Reply::new(202).header(
-                "Location",
-                format!("/v2/crew/opal/blobs/uploads/{}", asked.before),
-            ),
-            "PUT" if target.contains("/uploads/0?") => Reply::new(502),
-            "PUT" => Reply::new(201),
-            _ => Reply::new(404).body(r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
+        let mut held = held.lock().unwrap();
+        if asked.method == "PUT" && asked.target.contains("/uploads/1?") {
+            held.uploads.remove(&1);
+            return Reply::new(502);
         }
+        sound_registry::answer(asked, &mut held)
     });
     let (_a, store) = store();
     let report = client()

@@ -70,6 +70,8 @@ pub enum RegistryError {
         "{host} keeps a damaged copy of {digest} and did not replace it with the one that was sent"
     )]
     Damaged { host: String, digest: String },
+    #[error("{host} said that it has taken {what}, and does not have it")]
+    Lost { host: String, what: String },
     #[error("{what} ended after {received} of {expected} bytes")]
     Truncated {
         what: String,
@@ -256,6 +258,9 @@ impl RegistryError {
             ),
             Self::Damaged { .. } => Some(
                 "the registry's storage was damaged (a full disk, a crash): have the file of this blob removed there, and push again".into(),
+            ),
+            Self::Lost { .. } => Some(
+                "what was pushed cannot be pulled: push again; if it stays so, the registry's storage, or a proxy that answers in its place, has to be looked at".into(),
             ),
             Self::Truncated { .. } => Some("try again; the registry or a proxy cuts the connection".into()),
             Self::Platform { .. } => Some("choose another one with `--platform OS/ARCH`".into()),

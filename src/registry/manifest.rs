@@ -287,7 +287,13 @@ impl Client {
         progress: &dyn TransferListener,
     ) -> Result<Option<Descriptor>, RegistryError> {
         self.first_of(reference, progress, &mut |source| {
-            head(&source.repository()?, reference, progress)
+            let name = reference.as_given();
+            head(
+                &source.repository()?,
+                name,
+                reference.tag_or_digest(),
+                progress,
+            )
         })
     }
 
@@ -448,19 +454,14 @@ fn ask<'c>(
 /// What a tag or digest stands for in a repository.
 pub(super) fn head(
     repository: &Repository<'_>,
-    reference: &Reference,
+    name: &str,
+    tag_or_digest: &str,
     progress: &dyn TransferListener,
 ) -> Result<Option<Descriptor>, RegistryError> {
-    let what = reference.tag_or_digest();
-    let request = HttpRequest::new(Method::HEAD, repository.url(&format!("manifests/{what}"))?);
+    let url = repository.url(&format!("manifests/{tag_or_digest}"))?;
+    let request = HttpRequest::new(Method::HEAD, url);
     let scopes = [scope(&repository.name, "pull")];
-    let response = match ask(
-        repository,
-        request.clone(),
-        reference.as_given(),
-        "pull",
-        progress,
-    ) {
+    let response = match ask(repository, request.clone(), name, "pull", progress) {
         // Others than a HEAD may be allowed.
         Err(RegistryError::Unauthorized(_))
             if repository.is_forbidden(&request, &Call::new("", &scopes, progress)) =>

@@ -224,10 +224,10 @@ impl Push<'_> {
         if tag_or_digest != self.target.tag_or_digest() {
             return false;
         }
-        let found = match head(self.repository, self.target, self.progress) {
+        let name = self.target.as_given();
+        let found = match head(self.repository, name, tag_or_digest, self.progress) {
             Ok(Some(found)) => Some(found),
             Ok(None) => {
-                let name = self.target.as_given();
                 let found = fetch(self.repository, name, tag_or_digest, None, self.progress);
                 found.ok().map(|(found, _)| found)
             }

@@ -108,7 +108,7 @@ pub(super) fn list(
         });
         let bytes = to_canonical_json(&index).map_err(|error| bad(&what, &error))?;
         let index = descriptor(MediaType::ImageIndex, sha256(&bytes), bytes.len() as u64);
-        repository.put_manifest(&index, bytes, &tag, progress)?;
+        repository.send_manifest(&index, bytes, &tag, progress)?;
         // Another client may have read the list before this one wrote it: when it writes the list now, this entry is
         // gone. That is seen only after the time that the other one may need. The time is random, or two clients
         // could undo each other again and again.

@@ -447,6 +447,11 @@ impl<'c> Repository<'c> {
         same_origin(&url, &self.host.base).then_some(url)
     }
 
+    /// Whether `host` or `host:port` is that of this registry itself.
+    pub(super) fn is_own_host(&self, host: &str) -> bool {
+        same_host(host, &self.host.base)
+    }
+
     /// The size of the pieces that this registry takes; `None` when it takes blobs whole.
     pub(super) fn chunk(&self) -> Option<u64> {
         let found = self.host.chunk.load(Ordering::Relaxed);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::blobs::Blobs;
-use super::error::RegistryError;
+use super::error::{RegistryError, Unreachable};
 use super::http::{self, Failure, HttpRequest, Method, Payload, Response, Url};
 use super::parallel::Stop;
 use super::progress::{Direction, Event, Transfer, TransferListener};
@@ -28,6 +28,9 @@ const CAREFUL_CHUNK: u64 = 1024 * 1024;
 /// Uploads of smaller blobs are not worth being remembered.
 const KEPT: u64 = 1024 * 1024;
 
+/// After so many questions without an answer how far an upload is, it is begun anew: some registries take no such
+/// question.
+const MOST_SILENT: u32 = 3;
 /// A body without a length is read up to here, to see whether it is all of a blob.
 const SHORT: u64 = 64 * 1024;
 /// How often a registry is asked until it shows what was sent to it just now.
@@ -51,6 +54,8 @@ pub(super) enum InRegistry {
     Nothing,
     /// Under the blob's digest, but of another length.
     Damaged,
+    /// It does not say: the login may only write, or it does not answer such questions.
+    Unknown,
 }
 
 /// What an answer tells of the size of a blob.
@@ -60,6 +65,8 @@ enum Told {
     Something,
     /// There is none to be had.
     Nothing,
+    /// It is not told.
+    Unknown,
 }
 
 /// An upload that the registry has opened.
@@ -87,13 +94,43 @@ enum Sent {
         url: Url,
     },
     Interrupted {
-        reason: String,
-        asked: Option<Duration>,
+        cut: Cut,
         /// Where it can be asked how far it came; `None` when it is begun anew.
         url: Option<Url>,
         /// All was sent, so that it may be there although nothing says so.
         closing: bool,
     },
+}
+
+/// Why a try came to nothing that may fare better a moment later.
+struct Cut {
+    /// Which names the host, where it is not the registry.
+    reason: String,
+    /// Who was asked.
+    host: String,
+    /// The wait that it asks for.
+    asked: Option<Duration>,
+    failure: Option<Failure>,
+}
+
+/// Where an upload goes on.
+enum Place {
+    At(OpenUpload),
+    /// How far it came is to be asked; so often there was no answer.
+    Ask {
+        url: Url,
+        least: u64,
+        silent: u32,
+    },
+}
+
+/// What is told of an upload that has begun.
+enum Status {
+    At(OpenUpload),
+    /// It is better begun anew.
+    Gone,
+    /// Nothing, this time.
+    Silent(Cut),
 }
 
 /// Why a request did not bring what was hoped for.
@@ -112,40 +149,70 @@ impl<'a> Upload<'a> {
 
     /// What the registry has of the blob.
     pub(super) fn held(&self) -> Result<InRegistry, RegistryError> {
+        self.held_by(&|request| self.answer(request))
+    }
+
+    /// Whether the blob is there after an upload whose end was lost. Asked once: who asks tries again.
+    fn is_there_now(&self) -> Result<bool, RegistryError> {
+        let once = |request: &HttpRequest| {
+            let answer = self.ask_once(request)?;
+            answer.map_err(|failure| self.repository.lost(failure))
+        };
+        match self.held_by(&once) {
+            Err(RegistryError::Unreachable { kind, .. }) if kind != Unreachable::Limit => Ok(false),
+            held => Ok(held? == InRegistry::Whole),
+        }
+    }
+
+    fn held_by(
+        &self,
+        answer: &dyn Fn(&HttpRequest) -> Result<Response<'a>, RegistryError>,
+    ) -> Result<InRegistry, RegistryError> {
         let url = self
             .repository
             .url(&format!("blobs/{}", self.blob.digest()))?;
         let request = HttpRequest::new(Method::HEAD, url.clone());
-        let response = match self.answer(&request) {
+        let response = match answer(&request) {
             // A login that may only write is refused once.
             Err(RegistryError::Unauthorized(_)) if self.is_forbidden(&request) => {
-                return Ok(InRegistry::Nothing);
+                return Ok(InRegistry::Unknown);
             }
             response => response?,
         };
-        if response.status() != 200 {
+        match response.status() {
+            200 => {}
+            404 => return Ok(InRegistry::Nothing),
             // Whatever else it is, the upload says it with words.
-            return Ok(InRegistry::Nothing);
+            _ => return Ok(InRegistry::Unknown),
         }
         // Some gateways answer a HEAD with a length of their own; a full disk leaves empty files.
         let size = self.blob.size();
         if response.content_length() == Some(size) {
             return Ok(InRegistry::Whole);
         }
-        Ok(match self.size_by_get(url)? {
-            Told::Size(found) if found == size => InRegistry::Whole,
+        Ok(self.of_size(&self.size_by_get(url, answer)?))
+    }
+
+    fn of_size(&self, told: &Told) -> InRegistry {
+        match told {
+            Told::Size(found) if *found == self.blob.size() => InRegistry::Whole,
             Told::Size(_) => InRegistry::Damaged,
             Told::Something => InRegistry::Whole,
             Told::Nothing => InRegistry::Nothing,
-        })
+            Told::Unknown => InRegistry::Unknown,
+        }
     }
 
     /// What a request for the first byte tells of the size.
-    fn size_by_get(&self, url: Url) -> Result<Told, RegistryError> {
+    fn size_by_get(
+        &self,
+        url: Url,
+        answer: &dyn Fn(&HttpRequest) -> Result<Response<'a>, RegistryError>,
+    ) -> Result<Told, RegistryError> {
         let request = HttpRequest::get(url).header("range", "bytes=0-0".to_owned());
-        let mut response = match self.answer(&request) {
+        let mut response = match answer(&request) {
             Err(RegistryError::Unauthorized(_)) if self.is_forbidden(&request) => {
-                return Ok(Told::Nothing);
+                return Ok(Told::Unknown);
             }
             response => response?,
         };
@@ -154,7 +221,8 @@ impl<'a> Upload<'a> {
             200 => response.content_length(),
             206 => total,
             416 => return Ok(Told::Size(total.unwrap_or(0))),
-            _ => return Ok(Told::Nothing),
+            404 => return Ok(Told::Nothing),
+            _ => return Ok(Told::Unknown),
         };
         if let Some(size) = size {
             return Ok(Told::Size(size));
@@ -181,25 +249,42 @@ impl<'a> Upload<'a> {
     }
 
     /// After the upload: whether the registry has what was sent. One that keeps a blob once for all its
-    /// repositories may keep a damaged one; one that forgets its answers late shows what was there before.
+    /// repositories may keep a damaged one; one that forgets its answers late shows what was there before; and one
+    /// that says that it has taken a blob may have lost it.
     pub(super) fn settled(&self) -> Result<Option<()>, RegistryError> {
         let agent = &self.repository.client.agent;
         let mut tries = Tries::new(&agent.retry.at_most(SETTLING));
         let what = self.what();
         loop {
-            if self.held()? != InRegistry::Damaged {
-                return Ok(Some(()));
+            let mut held = self.held()?;
+            if held == InRegistry::Nothing {
+                // What stands before the registry may remember the answer to a HEAD.
+                let url = self
+                    .repository
+                    .url(&format!("blobs/{}", self.blob.digest()))?;
+                held = self.of_size(&self.size_by_get(url, &|request| self.answer(request))?);
             }
-            let told = (
-                what.as_str(),
-                "it still has a blob of another length there",
-                None,
-            );
+            let (host, digest) = (self.repository.host(), self.blob.digest());
+            let (reason, error) = match held {
+                InRegistry::Whole | InRegistry::Unknown => return Ok(Some(())),
+                InRegistry::Damaged => (
+                    "it still has a blob of another length there",
+                    RegistryError::Damaged {
+                        host: host.to_owned(),
+                        digest: digest.to_string(),
+                    },
+                ),
+                InRegistry::Nothing => (
+                    "it does not show the blob that it has taken",
+                    RegistryError::Lost {
+                        host: host.to_owned(),
+                        what: format!("the blob {digest}"),
+                    },
+                ),
+            };
+            let told = (what.as_str(), reason, None);
             if !agent.try_again(&mut tries, told, self.progress, self.stop)? {
-                return Err(RegistryError::Damaged {
-                    host: self.repository.host().to_owned(),
-                    digest: self.blob.digest().to_string(),
-                });
+                return Err(error);
             }
             if self.stop.is_set() {
                 return Ok(None);
@@ -218,75 +303,100 @@ impl<'a> Upload<'a> {
             .then(|| self.blobs.claim_upload(&self.key()))
             .flatten();
         self.keeps.set(claim.is_some());
-        let mut place = self.kept()?;
-        if place.is_none() {
-            match self.begin(source().as_deref())? {
-                // What it says is held against what it has.
-                Begun::Mounted if self.exists()? => return Ok(Some(Transfer::Mounted)),
-                Begun::Mounted => {}
-                Begun::OpenUpload(begun) => place = Some(begun),
-            }
-        }
-        if let Some(place) = self.blobs.elsewhere(self.blob.digest()) {
-            return Err(RegistryError::Elsewhere {
-                digest: self.blob.digest().to_string(),
-                target: self.repository.full_name(),
-                place,
-            });
-        }
-        let file = Arc::new(self.open()?);
-        self.progress.event(&Event::Start {
-            digest: self.blob.digest(),
-            size,
-            direction: Direction::Out,
-        });
-        let client = self.repository.client;
-        let mut tries = Tries::new(&client.agent.retry);
+        let mut place = self.kept();
+        let mut offered = false;
+        let mut file = None;
+        let mut tries = Tries::new(&self.repository.client.agent.retry);
         let pieces = Pieces::default();
         let mut cuts = 0;
+        // How far it was when it was cut last.
+        let mut before = 0;
         loop {
             if self.stop.is_set() {
                 return Ok(None);
             }
             let current = match place.take() {
-                Some(place) => place,
+                Some(Place::At(current)) => current,
+                Some(Place::Ask { url, least, silent }) => match self.status(&url, least)? {
+                    Status::At(current) => {
+                        tries.headway(current.offset.saturating_sub(before));
+                        current
+                    }
+                    Status::Gone => {
+                        self.forget();
+                        continue;
+                    }
+                    Status::Silent(cut) => {
+                        if silent + 1 < MOST_SILENT {
+                            let silent = silent + 1;
+                            place = Some(Place::Ask { url, least, silent });
+                        } else {
+                            self.forget();
+                        }
+                        self.wait(&mut tries, &cut, before)?;
+                        continue;
+                    }
+                },
                 None => {
-                    match self.begin(None)? {
+                    let source = if offered { None } else { source() };
+                    match self.begin(source.as_deref())? {
+                        // What it says is held against what it has.
                         Begun::Mounted if self.exists()? => return Ok(Some(Transfer::Mounted)),
+                        Begun::Mounted if !offered => {
+                            offered = true;
+                            continue;
+                        }
                         Begun::Mounted => {
                             return Err(RegistryError::Manifest {
                             what: self.what(),
                             problem: "the registry says that it has the blob, and then that it has not".into(),
                         });
                         }
-                        Begun::OpenUpload(place) => place,
+                        Begun::OpenUpload(current) => {
+                            offered = true;
+                            current
+                        }
                     }
                 }
             };
-            let before = current.offset;
+            let file: &Arc<File> = match &file {
+                Some(file) => file,
+                None => file.insert(self.start()?),
+            };
+            before = current.offset;
             let least = current.least;
-            match self.send(current, &file, &pieces)? {
+            match self.send(current, file, &pieces)? {
                 Sent::Done => {
                     self.forget();
                     return Ok(Some(Transfer::Transferred));
                 }
-                Sent::Otherwise { url } => place = self.status(url, least)?,
-                Sent::Interrupted {
-                    reason,
-                    asked,
-                    url,
-                    closing,
-                } => {
-                    if closing && self.exists()? {
+                Sent::Otherwise { url } => {
+                    let silent = 0;
+                    place = Some(Place::Ask { url, least, silent });
+                }
+                Sent::Interrupted { cut, url, closing } => {
+                    if closing && self.is_there_now()? {
                         self.forget();
                         return Ok(Some(Transfer::Transferred));
                     }
                     let sent = pieces.sent.replace(0);
                     place = match url {
-                        Some(url) => self.status(url, least)?,
+                        Some(url) => match self.status(&url, least)? {
+                            Status::At(place) => Some(Place::At(place)),
+                            Status::Silent(_) => {
+                                let silent = 1;
+                                Some(Place::Ask { url, least, silent })
+                            }
+                            Status::Gone => None,
+                        },
                         None => None,
                     };
-                    let now = place.as_ref().map_or(0, |place| place.offset);
+                    let now = match &place {
+                        Some(Place::At(place)) => place.offset,
+                        // Nobody knows.
+                        Some(Place::Ask { .. }) => before,
+                        None => 0,
+                    };
                     if now > before {
                         tries.headway(now - before);
                     } else if sent > 0 {
@@ -300,22 +410,58 @@ impl<'a> Upload<'a> {
                     if place.is_none() {
                         self.forget();
                     }
-                    let what = self.what();
-                    let asked = asked.map(|wait| (self.repository.host(), wait));
-                    let told = (what.as_str(), reason.as_str(), asked);
-                    if !client
-                        .agent
-                        .try_again(&mut tries, told, self.progress, self.stop)?
-                    {
-                        return Err(RegistryError::Truncated {
-                            what: format!("the upload of {what} ({reason})"),
-                            received: now,
-                            expected: size,
-                        });
-                    }
+                    before = now;
+                    self.wait(&mut tries, &cut, now)?;
                 }
             }
         }
+    }
+
+    /// Waits after a cut, or gives it up.
+    fn wait(&self, tries: &mut Tries, cut: &Cut, received: u64) -> Result<(), RegistryError> {
+        let agent = &self.repository.client.agent;
+        let what = self.what();
+        let asked = cut.asked.map(|wait| (cut.host.as_str(), wait));
+        let told = (what.as_str(), cut.reason.as_str(), asked);
+        if agent.try_again(tries, told, self.progress, self.stop)? {
+            return Ok(());
+        }
+        Err(match &cut.failure {
+            // It was not reached at all.
+            Some(failure) if failure.connecting => self.unreached(failure.clone()),
+            _ => RegistryError::Truncated {
+                what: format!("the upload of {what} ({})", cut.reason),
+                received,
+                expected: self.blob.size(),
+            },
+        })
+    }
+
+    /// A host that was not reached. The registry may have named another one.
+    fn unreached(&self, mut failure: Failure) -> RegistryError {
+        let registry = self.repository.host();
+        if !self.repository.is_own_host(&failure.host) {
+            failure.cause = format!("{} ({registry} sends uploads there)", failure.cause);
+        }
+        self.repository.lost(failure)
+    }
+
+    /// The blob, when it is about to be sent.
+    fn start(&self) -> Result<Arc<File>, RegistryError> {
+        if let Some(place) = self.blobs.elsewhere(self.blob.digest()) {
+            return Err(RegistryError::Elsewhere {
+                digest: self.blob.digest().to_string(),
+                target: self.repository.full_name(),
+                place,
+            });
+        }
+        let file = Arc::new(self.open()?);
+        self.progress.event(&Event::Start {
+            digest: self.blob.digest(),
+            size: self.blob.size(),
+            direction: Direction::Out,
+        });
+        Ok(file)
     }
 
     fn open(&self) -> Result<File, RegistryError> {
@@ -358,20 +504,18 @@ impl<'a> Upload<'a> {
         format!("{}@{}", self.repository.full_name(), self.blob.digest())
     }
 
-    /// The upload that an earlier process has begun and the registry still knows.
-    fn kept(&self) -> Result<Option<OpenUpload>, RegistryError> {
+    /// The upload that an earlier process has begun and the registry may still know.
+    fn kept(&self) -> Option<Place> {
         if !self.keeps.get() {
-            return Ok(None);
+            return None;
         }
         let kept = self.blobs.upload_place(&self.key());
-        let Some(url) = kept.and_then(|text| self.repository.own(&text)) else {
-            return Ok(None);
-        };
-        let place = self.status(url, 0)?;
-        if place.is_none() {
-            self.forget();
-        }
-        Ok(place)
+        let url = kept.and_then(|text| self.repository.own(&text))?;
+        Some(Place::Ask {
+            url,
+            least: 0,
+            silent: 0,
+        })
     }
 
     fn remember(&self, url: &Url) {
@@ -417,6 +561,58 @@ impl<'a> Upload<'a> {
     fn answer(&self, request: &HttpRequest) -> Result<Response<'a>, RegistryError> {
         self.ask(request, true, &|_| {})?
             .map_err(|failure| self.repository.lost(failure))
+    }
+
+    /// One try of a request; one more where the connection had been kept open for too long.
+    fn ask_once(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+        match self.ask(request, false, &|_| {})? {
+            Err(failure) if failure.closed => self.ask(request, false, &|_| {}),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn cut(&self, failure: Failure) -> Cut {
+        let reason = if self.repository.is_own_host(&failure.host) {
+            failure.cause.clone()
+        } else {
+            format!("{}: {}", failure.host, failure.cause)
+        };
+        Cut {
+            reason,
+            host: failure.host.clone(),
+            asked: None,
+            failure: Some(failure),
+        }
+    }
+
+    /// An answer that says that it may fare better a moment later.
+    fn refused(&self, response: Response<'_>) -> Cut {
+        let host = if self.repository.own(response.url.as_str()).is_some() {
+            self.repository.host().to_owned()
+        } else {
+            http::authority(&response.url)
+        };
+        let asked = retry::retry_after(response.header("retry-after"));
+        let refusal = self.repository.refusal(response, &self.action(), None);
+        Cut {
+            reason: refusal.to_string(),
+            host,
+            asked,
+            failure: None,
+        }
+    }
+
+    /// What the registry itself says that cannot be right.
+    fn contradiction(&self, reason: String) -> Cut {
+        Cut {
+            reason,
+            host: self.repository.host().to_owned(),
+            asked: None,
+            failure: None,
+        }
     }
 
     /// Opens an upload, or has the blob taken from the repository `source`.
@@ -516,7 +712,13 @@ impl<'a> Upload<'a> {
                     length,
                 });
             let outcome = self.ask(&request, false, &self.sent(offset, pieces))?;
-            let response = match self.finish(outcome, &[202, 201, 204], &url, resumed, false)? {
+            let response = match self.finish(
+                outcome,
+                &[202, 201, 204],
+                &url,
+                (resumed, offset == 0),
+                false,
+            )? {
                 Ok(response) => response,
                 Err(Refused::Sent(sent)) => return Ok(sent),
                 Err(Refused::Size(response)) => {
@@ -533,12 +735,14 @@ impl<'a> Upload<'a> {
             pieces.sent.set(0);
             let sent = offset + length;
             let told = response.header("range").and_then(range::received);
-            // It has no byte more than it got: some registries say the number of bytes for the last one.
-            let next = told.filter(|told| *told != sent + 1).unwrap_or(sent);
+            // It has no byte more than it got: some registries say the number of bytes for the last one. After
+            // one byte, `0-0` is that byte, and no more the word for none at all.
+            let odd = |told: u64| told == sent + 1 || (told == 0 && sent == 1);
+            let next = told.filter(|told| !odd(*told)).unwrap_or(sent);
             if next <= offset || next > offset + length {
+                let reason = format!("it says that it has {next} bytes of {}", offset + length);
                 return Ok(Sent::Interrupted {
-                    reason: format!("it says that it has {next} bytes of {}", offset + length),
-                    asked: None,
+                    cut: self.contradiction(reason),
                     url: None,
                     closing: false,
                 });
@@ -546,8 +750,7 @@ impl<'a> Upload<'a> {
             offset = next;
             if self.stop.is_set() {
                 return Ok(Sent::Interrupted {
-                    reason: "another transfer has failed".into(),
-                    asked: None,
+                    cut: self.contradiction("another transfer has failed".into()),
                     url: Some(url),
                     closing: false,
                 });
@@ -578,7 +781,7 @@ impl<'a> Upload<'a> {
         {
             pieces.stepwise.set(true);
         }
-        match self.finish(outcome, &[201, 204, 200], &url, resumed, true)? {
+        match self.finish(outcome, &[201, 204, 200], &url, (resumed, whole), true)? {
             Ok(_) => {
                 if pieces.stepwise.get() {
                     self.repository.note_wants_pieces();
@@ -637,20 +840,19 @@ impl<'a> Upload<'a> {
         outcome: Result<Response<'a>, Failure>,
         good: &[u16],
         url: &Url,
-        resumed: bool,
+        (resumed, at_start): (bool, bool),
         closing: bool,
     ) -> Result<Result<Response<'a>, Refused<'a>>, RegistryError> {
         let response = match outcome {
             Ok(response) => response,
             Err(failure) if failure.may_pass() => {
                 return Ok(Err(Refused::Sent(Sent::Interrupted {
-                    reason: failure.cause,
-                    asked: None,
+                    cut: self.cut(failure),
                     url: Some(url.clone()),
                     closing,
                 })));
             }
-            Err(failure) => return Err(self.repository.lost(failure)),
+            Err(failure) => return Err(self.unreached(failure)),
         };
         let status = response.status();
         if good.contains(&status) {
@@ -669,14 +871,11 @@ impl<'a> Upload<'a> {
             })?;
         }
         // 404: the registry has lost the upload; 416: it has other bytes than we think. What was begun
-        // before may be of other bytes, too.
-        let stale = resumed && status == 400;
+        // before may be of other bytes, too, and `0-0` may have been one byte.
+        let stale = resumed && (status == 400 || status == 416 && at_start);
         if retry::is_transient(status) || matches!(status, 404 | 416) || stale {
-            let asked = retry::retry_after(response.header("retry-after"));
-            let refusal = self.repository.refusal(response, &self.action(), None);
             return Ok(Err(Refused::Sent(Sent::Interrupted {
-                reason: refusal.to_string(),
-                asked,
+                cut: self.refused(response),
                 url: (!stale).then(|| url.clone()),
                 closing: closing && status >= 500,
             })));
@@ -684,24 +883,30 @@ impl<'a> Upload<'a> {
         Err(self.repository.refusal(response, &self.action(), None))
     }
 
-    /// How far an upload has come; `None` when it is better begun anew.
-    fn status(&self, url: Url, least: u64) -> Result<Option<OpenUpload>, RegistryError> {
-        let Ok(response) = self.ask(&HttpRequest::get(url.clone()), true, &|_| {})? else {
-            return Ok(None);
+    /// How far an upload has come. Asked once: who asks counts the tries.
+    fn status(&self, url: &Url, least: u64) -> Result<Status, RegistryError> {
+        let response = match self.ask_once(&HttpRequest::get(url.clone()))? {
+            Ok(response) => response,
+            Err(failure) if failure.may_pass() => return Ok(Status::Silent(self.cut(failure))),
+            Err(failure) => return Err(self.unreached(failure)),
         };
-        if !matches!(response.status(), 200 | 202 | 204) {
-            return Ok(None);
+        match response.status() {
+            200 | 202 | 204 => {}
+            status if retry::is_transient(status) => {
+                return Ok(Status::Silent(self.refused(response)));
+            }
+            _ => return Ok(Status::Gone),
         }
         let offset = response.header("range").and_then(range::received);
         let Some(offset) = offset.filter(|offset| *offset <= self.blob.size()) else {
-            return Ok(None);
+            return Ok(Status::Gone);
         };
         let url = match response.header("location") {
             Some(given) => self.repository.location(given, &response.url)?,
-            None => url,
+            None => url.clone(),
         };
         self.remember(&url);
-        Ok(Some(OpenUpload {
+        Ok(Status::At(OpenUpload {
             url,
             offset,
             least,
