@@ -4,9 +4,10 @@
 //!
 //! Read are `$CONTAINERS_REGISTRIES_CONF`, or the user's `~/.config/containers/registries.conf`, or
 //! `/etc/containers/registries.conf`, then `registries.conf.d/*.conf` in `/etc/containers` and in the
-//! user's directory, by name: a later file's entry replaces an earlier one's of the same prefix.
+//! user's directory, by name: a later file's entry replaces an earlier one's of the same prefix; within one
+//! file the first one counts, as for podman and skopeo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -98,6 +99,15 @@ pub(crate) struct Endpoint {
     pub insecure: bool,
 }
 
+/// Where one image may be had: a short name may mean several.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// In this order; mirrors come before the registry itself.
+    pub places: Vec<Endpoint>,
+    /// The registry itself, or a mirror, may not be asked.
+    pub blocked: Option<RegistryError>,
+}
+
 impl Configuration {
     /// What the usual files say. One that is there and cannot be read is an error.
     pub(crate) fn load(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Self, RegistryError> {
@@ -133,6 +143,8 @@ impl Configuration {
                 self.aliases.insert(short, full);
             }
         }
+        check_agreement(&file.registry).map_err(bad)?;
+        let mut own = HashSet::new();
         for written in file.registry {
             let prefix = written
                 .prefix
@@ -173,8 +185,10 @@ impl Configuration {
                 mirrors,
                 from: path.to_owned(),
             };
-            self.entries
-                .insert(prefix.trim_end_matches('/').to_owned(), entry);
+            let prefix = prefix.trim_end_matches('/').to_owned();
+            if own.insert(prefix.clone()) {
+                self.entries.insert(prefix, entry);
+            }
         }
         for (kind, listed) in file.registries {
             if kind == "search" {
@@ -209,12 +223,7 @@ impl Configuration {
     /// A registry itself, no repository of it.
     pub(crate) fn registry(&self, host: &str) -> Result<Endpoint, RegistryError> {
         let entry = self.entry(host, host).map(|(_, entry)| entry);
-        if let Some(entry) = entry.filter(|entry| entry.blocked) {
-            return Err(RegistryError::Blocked {
-                host: host.to_owned(),
-                by: entry.from.clone(),
-            });
-        }
+        entry.map_or(Ok(()), |entry| entry.check(host))?;
         Ok(Endpoint {
             registry: host.to_owned(),
             repository: String::new(),
@@ -226,61 +235,94 @@ impl Configuration {
     /// Where a name leads to, for what is written there: never a mirror.
     pub(crate) fn place(&self, reference: &Reference) -> Result<Endpoint, RegistryError> {
         let full = format!("{}/{}", reference.registry(), reference.repository());
-        let whole = whole(&full, reference);
-        let Some((rest, entry)) = self.entry(&whole, &full) else {
-            return split(&full, false, false);
+        self.own_place(&full, reference)
+    }
+
+    /// The place of a name in full itself, and not of its mirrors. What it leads to may be blocked as well.
+    fn own_place(&self, full: &str, reference: &Reference) -> Result<Endpoint, RegistryError> {
+        let Some((rest, entry)) = self.entry(&whole(full, reference), full) else {
+            return split(full, false, false);
         };
-        if entry.blocked {
-            return Err(RegistryError::Blocked {
-                host: reference.registry().to_owned(),
-                by: entry.from.clone(),
-            });
-        }
+        entry.check(full.split('/').next().unwrap_or(full))?;
         match &entry.location {
-            Some(location) => split(&format!("{location}{rest}"), false, entry.insecure),
-            None => split(&full, false, entry.insecure),
+            Some(location) => {
+                let full = format!("{location}{rest}");
+                self.allowed(&full, reference, false, entry.insecure)
+            }
+            None => split(full, false, entry.insecure),
         }
     }
 
-    /// Where an image may be fetched from, in this order.
-    pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
-        let mut places = Vec::new();
+    /// A place that an entry leads to, unless it is blocked itself.
+    fn allowed(
+        &self,
+        full: &str,
+        reference: &Reference,
+        is_mirror: bool,
+        insecure: bool,
+    ) -> Result<Endpoint, RegistryError> {
+        let place = split(full, is_mirror, insecure)?;
+        if let Some((_, entry)) = self.entry(&whole(full, reference), full) {
+            entry.check(&place.registry)?;
+        }
+        Ok(place)
+    }
+
+    /// Where an image may be fetched from: for each image that the name may mean, in this order. A registry that
+    /// is blocked is not asked, and its mirrors are, unless they are blocked themselves.
+    pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Sources>, RegistryError> {
+        let mut images = Vec::new();
         let mut blocked = None;
         for name in self.in_full(reference) {
-            let whole = whole(&name, reference);
-            if let Some((rest, entry)) = self.entry(&whole, &name)
-                && !entry.blocked
-            {
-                let by_digest = reference.digest().is_some();
-                for mirror in &entry.mirrors {
-                    let when = mirror.when.as_deref();
-                    let fits = match when {
-                        Some("digest-only") => by_digest,
-                        Some("tag-only") => !by_digest,
-                        _ => by_digest || !entry.mirrors_by_digest_only,
-                    };
-                    if fits {
-                        let full = format!("{}{rest}", mirror.location);
-                        places.push(split(&full, true, mirror.insecure)?);
-                    }
+            let mut found = Sources::default();
+            for place in self.places(&name, reference)? {
+                match place {
+                    Ok(place) => found.places.push(place),
+                    Err(error @ RegistryError::Blocked { .. }) => found.blocked = Some(error),
+                    Err(error) => return Err(error),
                 }
             }
-            let parsed: Reference = name.parse().map_err(|_| RegistryError::Url {
-                url: tame(&name, 200),
-                problem: "registries.conf makes this of the name, and it is not one".into(),
-            })?;
-            match self.place(&parsed) {
+            if found.places.is_empty() {
                 // Of several that are searched, the others may be used.
-                Err(error @ RegistryError::Blocked { .. }) => {
-                    blocked.get_or_insert(error);
-                }
-                place => places.push(place?),
+                blocked = blocked.or(found.blocked);
+            } else {
+                images.push(found);
             }
         }
         match blocked {
-            Some(blocked) if places.is_empty() => Err(blocked),
-            _ => Ok(places),
+            Some(blocked) if images.is_empty() => Err(blocked),
+            _ => Ok(images),
         }
+    }
+
+    /// The places of a name in full, each with what is wrong with it.
+    fn places(
+        &self,
+        name: &str,
+        reference: &Reference,
+    ) -> Result<Vec<Result<Endpoint, RegistryError>>, RegistryError> {
+        name.parse::<Reference>().map_err(|_| RegistryError::Url {
+            url: tame(name, 200),
+            problem: "registries.conf makes this of the name, and it is not one".into(),
+        })?;
+        let mut places = Vec::new();
+        if let Some((rest, entry)) = self.entry(&whole(name, reference), name) {
+            let by_digest = reference.digest().is_some();
+            for mirror in &entry.mirrors {
+                let when = mirror.when.as_deref();
+                let fits = match when {
+                    Some("digest-only") => by_digest,
+                    Some("tag-only") => !by_digest,
+                    _ => by_digest || !entry.mirrors_by_digest_only,
+                };
+                if fits {
+                    let full = format!("{}{rest}", mirror.location);
+                    places.push(self.allowed(&full, reference, true, mirror.insecure));
+                }
+            }
+        }
+        places.push(self.own_place(name, reference));
+        Ok(places)
     }
 
     /// A short name's full ones.
@@ -333,6 +375,43 @@ impl Configuration {
         };
         Some((full.get(length..).unwrap_or_default(), entry))
     }
+}
+
+impl Entry {
+    /// Refuses what it blocks.
+    fn check(&self, host: &str) -> Result<(), RegistryError> {
+        if !self.blocked {
+            return Ok(());
+        }
+        Err(RegistryError::Blocked {
+            host: host.to_owned(),
+            by: self.from.clone(),
+        })
+    }
+}
+
+/// One place has one rule: podman and skopeo refuse a file that says of a location that it is blocked, or insecure,
+/// and that it is not. Which one was meant is not ours to guess.
+fn check_agreement(entries: &[Written]) -> Result<(), String> {
+    let mut known: BTreeMap<&str, &Written> = BTreeMap::new();
+    for entry in entries {
+        let place = entry.location.as_deref().or(entry.prefix.as_deref());
+        let place = place.unwrap_or_default().trim_end_matches('/');
+        if place.is_empty() || place.starts_with('*') {
+            continue;
+        }
+        let first = *known.entry(place).or_insert(entry);
+        let word = match () {
+            () if first.blocked != entry.blocked => "blocked",
+            () if first.insecure != entry.insecure => "insecure",
+            () => continue,
+        };
+        return Err(format!(
+            "two [[registry]] entries for the location `{}` do not agree on `{word}`: say it in both, or in neither",
+            tame(place, 100)
+        ));
+    }
+    Ok(())
 }
 
 /// `host/path:tag@digest`, which prefixes are held against.
@@ -463,8 +542,9 @@ mod tests {
     }
 
     fn sources(found: &Configuration, name: &str) -> Vec<String> {
-        let places = found.sources(&name.parse().unwrap()).unwrap();
-        let shown = places.iter().map(|place| {
+        let images = found.sources(&name.parse().unwrap()).unwrap();
+        let places = images.iter().flat_map(|image| &image.places);
+        let shown = places.map(|place| {
             let mirror = if place.is_mirror { " (mirror)" } else { "" };
             format!("{}/{}{mirror}", place.registry, place.repository)
         });
@@ -551,8 +631,9 @@ mod tests {
                 "docker.io/library/python" => format!("{name}@sha256:{}", "a".repeat(64)),
                 name => name.to_owned(),
             };
-            let places = found.sources(&name.parse().unwrap()).unwrap();
-            let insecure: Vec<bool> = places.iter().map(|place| place.insecure).collect();
+            let images = found.sources(&name.parse().unwrap()).unwrap();
+            let places = images.iter().flat_map(|image| &image.places);
+            let insecure: Vec<bool> = places.map(|place| place.insecure).collect();
             assert_eq!(insecure, expected, "{name}");
         }
         for (host, insecure) in [
@@ -613,6 +694,114 @@ mod tests {
         let found = configuration(&format!("{text}{all}"));
         let error = found.sources(&"opal".parse().unwrap()).unwrap_err();
         assert!(error.to_string().contains("bad.example"), "{error}");
+    }
+
+    /// Each row is what skopeo does with the same file.
+    #[test]
+    fn what_is_blocked_is_not_asked_and_its_mirrors_are() {
+        let mirror = "[[registry.mirror]]\nlocation = 'm.example/x'\n";
+        let a = "[[registry]]\nprefix = 'a.example'\nlocation = 'b.example'\n";
+        let blocks = |place: &str| format!("[[registry]]\nlocation = '{place}'\nblocked = true\n");
+        for (text, expected) in [
+            // The registry of the name, its mirror not.
+            (
+                format!("{}{mirror}", blocks("a.example")),
+                vec!["m.example/x/opal (mirror)"],
+            ),
+            (
+                format!("[[registry]]\nprefix = '*.example'\nblocked = true\n{mirror}"),
+                vec![],
+            ),
+            // A mirror by another entry.
+            (
+                format!("{a}{mirror}{}", blocks("m.example")),
+                vec!["b.example/opal"],
+            ),
+            (
+                format!("{a}{mirror}{}", blocks("m.example/x/opal")),
+                vec!["b.example/opal"],
+            ),
+            (
+                format!("{a}{mirror}{}", blocks("m.example/y")),
+                vec!["m.example/x/opal (mirror)", "b.example/opal"],
+            ),
+            // The location by another entry.
+            (
+                format!("{a}{mirror}{}", blocks("b.example")),
+                vec!["m.example/x/opal (mirror)"],
+            ),
+            (format!("{a}{}", blocks("b.example")), vec![]),
+            (
+                format!("{a}[[registry]]\nprefix = '*.example'\nblocked = true\n"),
+                vec![],
+            ),
+        ] {
+            let found = configuration(&text);
+            if expected.is_empty() {
+                let error = found
+                    .sources(&"a.example/opal".parse().unwrap())
+                    .unwrap_err();
+                assert!(matches!(error, RegistryError::Blocked { .. }), "{text}");
+            } else {
+                assert_eq!(sources(&found, "a.example/opal"), expected, "{text}");
+            }
+        }
+        // What is written goes to no mirror, and not where nothing may be.
+        let found = configuration(&format!("{a}{}", blocks("b.example")));
+        let place = found.place(&"a.example/opal".parse().unwrap());
+        assert!(matches!(place, Err(RegistryError::Blocked { host, .. }) if host == "b.example"));
+    }
+
+    /// Of one file the first entry of a prefix counts, of several files the last one, as for skopeo.
+    #[test]
+    fn entries_of_one_prefix() {
+        let entry = |prefix: &str, location: &str, more: &str| {
+            format!("[[registry]]\nprefix = '{prefix}'\nlocation = '{location}'\n{more}\n")
+        };
+        let (one, two) = (
+            entry("a.example", "one.example", ""),
+            entry("a.example/", "two.example", ""),
+        );
+        let mut found = configuration(&format!("{one}{two}"));
+        assert_eq!(sources(&found, "a.example/opal"), ["one.example/opal"]);
+        let later = format!("{two}{one}");
+        found.add(Path::new("later.conf"), &later).unwrap();
+        assert_eq!(sources(&found, "a.example/opal"), ["two.example/opal"]);
+        // Of another file it may be another rule; of the same one it is a mistake.
+        let (free, blocked) = (
+            entry("b.example", "b.example", ""),
+            entry("b.example", "b.example", "blocked = true"),
+        );
+        for text in [&free, &blocked] {
+            found.add(Path::new("part.conf"), text).unwrap();
+        }
+        assert!(found.sources(&"b.example/opal".parse().unwrap()).is_err());
+        found.add(Path::new("part.conf"), &free).unwrap();
+        assert_eq!(sources(&found, "b.example/opal"), ["b.example/opal"]);
+        for (text, word) in [
+            (format!("{free}{blocked}"), "`blocked`"),
+            (
+                format!("{blocked}{}", entry("c.example", "b.example", "")),
+                "`blocked`",
+            ),
+            (
+                format!(
+                    "{free}{}",
+                    entry("b.example", "b.example", "insecure = true")
+                ),
+                "`insecure`",
+            ),
+        ] {
+            let mut found = Configuration::default();
+            let error = found
+                .add(Path::new("r.conf"), &text)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(word) && error.contains("`b.example`"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -28,10 +28,10 @@ pub fn auth_file(bytes: &[u8], legacy: bool) -> bool {
 pub fn registries_conf(text: &str, name: &str) -> Option<Vec<String>> {
     let mut found = Configuration::default();
     found.add(Path::new("registries.conf"), text).ok()?;
-    let places = found.sources(&name.parse().ok()?).ok()?;
-    let shown = places.into_iter();
+    let images = found.sources(&name.parse().ok()?).ok()?;
+    let places = images.into_iter().flat_map(|image| image.places);
     Some(
-        shown
+        places
             .map(|place| format!("{}/{}", place.registry, place.repository))
             .collect(),
     )

@@ -76,6 +76,7 @@ impl Making<'_> {
             let remote = Remote::new(place.repository()?, self.store, self.progress);
             let name = source.as_given();
             let (top, bytes) = remote.top(name, source.tag_or_digest())?;
+            place.saw(top.digest())?;
             let claimed = top.media_type().to_string();
             let (_, document) = Document::parse_any(&bytes, Some(&claimed), name)?;
             let entries = match document {

@@ -1,5 +1,8 @@
 //! Manifests and indexes: fetching them, telling them apart, going down to a platform's.
 
+use std::cell::RefCell;
+use std::ptr;
+
 use serde_json::Value;
 
 use super::configuration::Endpoint;
@@ -249,33 +252,51 @@ impl Client {
         progress: &dyn TransferListener,
         work: &mut dyn FnMut(&Source<'c, '_>) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let mut places = self
-            .configuration
-            .sources(reference)?
-            .into_iter()
-            .peekable();
-        loop {
-            let Some(place) = places.next() else {
-                return Err(RegistryError::Url {
-                    url: reference.as_given().to_owned(),
-                    problem: "there is no registry to ask for it".into(),
-                });
-            };
+        let images = self.configuration.sources(reference)?;
+        let places = images
+            .iter()
+            .flat_map(|image| image.places.iter().map(move |place| (image, place)));
+        let mut places = places.peekable();
+        // What the name stood for at a place of the same image.
+        let mut seen = None;
+        while let Some((image, place)) = places.next() {
             let source = Source {
                 client: self,
-                place: &place,
+                place,
                 progress,
+                wanted: seen.clone().filter(|_| place.is_mirror),
+                seen: RefCell::new(seen),
             };
-            match (work(&source), places.peek()) {
-                (Err(error), Some(next)) if elsewhere(&error) => {
-                    progress.event(&Event::Warning(&format!(
-                        "{error}; {} is asked instead",
-                        next.registry
-                    )));
-                }
-                (outcome, _) => return outcome,
+            let error = match work(&source) {
+                Err(error) if elsewhere(&error) => error,
+                outcome => return outcome,
+            };
+            let next = places.peek();
+            let ends = next.is_none_or(|(other, _)| !ptr::eq(*other, image));
+            if ends && let Some(blocked) = &image.blocked {
+                progress.event(&Event::Warning(&blocked.to_string()));
             }
+            let Some((_, next)) = next else {
+                return Err(error);
+            };
+            seen = source.seen.into_inner();
+            // A digest is the same image everywhere.
+            if ends && seen.is_some() && reference.digest().is_none() {
+                progress.event(&Event::Warning(&format!(
+                    "{} is not asked: what has the same name there may be another image",
+                    next.registry
+                )));
+                return Err(error);
+            }
+            progress.event(&Event::Warning(&format!(
+                "{error}; {} is asked instead",
+                next.registry
+            )));
         }
+        Err(RegistryError::Url {
+            url: reference.as_given().to_owned(),
+            problem: "there is no registry to ask for it".into(),
+        })
     }
 
     /// What a name points to now, without fetching it: media type, digest and size.
@@ -326,6 +347,7 @@ impl Client {
                 None,
                 progress,
             )?;
+            source.saw(top.digest())?;
             self.descend(reference.as_given(), top, bytes, &mut |entry| {
                 fetch(
                     &repository,
@@ -413,6 +435,10 @@ pub(super) struct Source<'c, 'p> {
     client: &'c Client,
     place: &'p Endpoint,
     progress: &'p dyn TransferListener,
+    /// What another place of the same image has, in parts. A mirror that has something else has another image, or
+    /// that of another day.
+    wanted: Option<Digest>,
+    seen: RefCell<Option<Digest>>,
 }
 
 impl<'c> Source<'c, '_> {
@@ -422,6 +448,22 @@ impl<'c> Source<'c, '_> {
 
     pub(super) fn place(&self) -> &Endpoint {
         self.place
+    }
+
+    /// The name stands for this manifest here: from now on, only other places of the same image are of use.
+    pub(super) fn saw(&self, digest: &Digest) -> Result<(), RegistryError> {
+        if let Some(wanted) = &self.wanted
+            && wanted != digest
+        {
+            return Err(RegistryError::Manifest {
+                what: format!("the image at the mirror {}", self.place.registry),
+                problem: format!(
+                    "it is {digest} there, and {wanted} where it was asked for before"
+                ),
+            });
+        }
+        *self.seen.borrow_mut() = Some(digest.clone());
+        Ok(())
     }
 }
 

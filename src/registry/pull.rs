@@ -137,8 +137,18 @@ impl Client {
         let known = match reference.digest() {
             // The size is not known from a name; what counts is that reading verifies the digest.
             Some(digest) => Some(descriptor("", digest, 0)),
-            None => head(&source.repository()?, reference, progress)?,
+            None => head(
+                &source.repository()?,
+                name,
+                reference.tag_or_digest(),
+                progress,
+            )?,
         };
+        if let Some(known) = &known
+            && reference.digest().is_none()
+        {
+            source.saw(known.digest())?;
+        }
         let top = known.and_then(|known| {
             let bytes = local(&known)?;
             let (media_type, _) = Document::parse(&bytes, None, name).ok()?;
@@ -157,6 +167,7 @@ impl Client {
                 progress,
             )?,
         };
+        source.saw(top.digest())?;
         let is_index = matches!(
             Document::parse(&bytes, None, name),
             Ok((_, Document::Index(_)))

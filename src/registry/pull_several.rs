@@ -57,6 +57,9 @@ impl Several<'_> {
         let (name, progress) = (self.name, self.progress);
         let repository = self.source.repository()?;
         let (found, bytes) = fetch(&repository, name, tag_or_digest, expected, progress)?;
+        if depth == 0 {
+            self.source.saw(found.digest())?;
+        }
         let what = format!("the manifest of {name}");
         let claimed = found.media_type().to_string();
         let (media_type, document) = Document::parse_any(&bytes, Some(&claimed), &what)?;

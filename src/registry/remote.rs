@@ -57,6 +57,7 @@ impl Client {
             let remote = Remote::new(place.repository()?, options.store, progress);
             let name = source.as_given();
             let (top, bytes) = remote.top(name, source.tag_or_digest())?;
+            place.saw(top.digest())?;
             let entry = match options.platforms {
                 Platforms::One(_) => {
                     check_is_image(&bytes, &top, name)?;
