@@ -1,5 +1,4 @@
-//! Logging in: which way a registry asks for, and the tokens that it gave (distribution-spec,
-//! "Token Authentication" and "`OAuth2`" of the distribution project).
+//! Logging in: which way a registry asks for, and what came of a login there.
 //!
 //! A login goes to the registry itself or to the token server (`realm`) that the registry names,
 //! and only encrypted, unless the registry itself is spoken to in the clear. A challenge from
@@ -7,46 +6,32 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
-
-use base64::Engine;
-use serde::Deserialize;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::agent::Agent;
 use super::challenge;
 use super::credential::{Credential, Secret};
 use super::credentials::Found;
-use super::detail::detail;
+use super::detail::{self, detail};
 use super::error::{Denied, Detail, RegistryError, Unreachable, tame};
 use super::helper;
 use super::http::{
-    Failure, HttpRequest, Method, Payload, Response, Url, Watch, authority, same_origin, shown,
+    Failure, HttpRequest, Method, Response, Url, Watch, authority, same_origin, shown,
 };
 use super::parallel::Stop;
 use super::progress::TransferListener;
 use super::retry;
+use super::token::{Purpose, Token, basic, bearer, fetch, realm};
 
-/// What a token lasts at the least, and when the server does not say (docs.docker.com, "Token
-/// Authentication": "a token should never be returned with less than 60 seconds to live"). One that the
-/// registry refuses before is renewed then.
-const LEAST_LIFE: u64 = 60;
-/// Tokens are renewed this long before their end.
-const MARGIN: Duration = Duration::from_secs(10);
-const MAX_ANSWER: u64 = 1024 * 1024;
-/// A token longer than this would not fit into a request's header.
-const MAX_TOKEN: usize = 64 * 1024;
+/// Of the answer to a login, so much is read.
+const MAX_PAGE: u64 = 1024 * 1024;
 
 /// How a registry wants to be logged in to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
     Basic,
     Bearer { realm: Url, service: Option<String> },
-}
-
-struct Token {
-    value: Secret,
-    until: Instant,
 }
 
 /// What came of a password that was shown to a registry.
@@ -76,13 +61,43 @@ pub(crate) struct Auth {
     outcomes: Mutex<HashMap<String, Shown>>,
     /// The registry asks for a login at `/v2/`, so that it can be shown there.
     at_root: AtomicBool,
-    /// By user, method and scopes. While nothing is known, one request goes alone, see [`Self::turn`].
+    /// By user, method and scopes; without the method where it was a 401, which is of the login and not of what was
+    /// asked. While nothing is known, one request goes alone, see [`Self::turn`].
     firsts: Mutex<HashMap<String, First>>,
-    turn: Mutex<()>,
+    queue: Queue,
     /// Why there is no token, by the scopes asked for: with a login or without, asking once is enough.
     refusals: Mutex<HashMap<String, RegistryError>>,
     /// Ways to log in that the registry offers, when none of them is known here.
     unknown: Mutex<Vec<String>>,
+}
+
+/// One at a time. Those that wait are woken.
+#[derive(Default)]
+struct Queue {
+    busy: Mutex<bool>,
+    free: Condvar,
+}
+
+impl Queue {
+    fn take(&self) -> Turn<'_> {
+        let mut busy = lock(&self.busy);
+        while *busy {
+            let woken = self.free.wait(busy);
+            busy = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        *busy = true;
+        Turn(self)
+    }
+}
+
+/// Until it is dropped, the next one waits.
+pub(crate) struct Turn<'a>(&'a Queue);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.busy) = false;
+        self.0.free.notify_one();
+    }
 }
 
 /// What goes with a request.
@@ -90,17 +105,6 @@ pub(crate) struct Authorization {
     pub value: Secret,
     /// Whose login it is, or came of.
     pub user: Option<String>,
-}
-
-/// For whom and for what a login is needed.
-pub(crate) struct Purpose<'a> {
-    pub agent: &'a Agent,
-    pub host: &'a str,
-    pub base: &'a Url,
-    pub repository: &'a str,
-    pub scopes: &'a [String],
-    pub action: &'a str,
-    pub progress: &'a dyn TransferListener,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,9 +132,9 @@ impl Auth {
             .collect();
         let find = |scheme: &str| challenges.iter().find(|c| c.scheme == scheme);
         let way = if let Some(bearer) = find("bearer") {
-            let realm = bearer.parameters.get("realm").map_or("", String::as_str);
+            let address = bearer.parameters.get("realm").map_or("", String::as_str);
             Way::Bearer {
-                realm: self::realm(agent, host, base, realm)?,
+                realm: self::realm(agent, host, base, address)?,
                 service: bearer.parameters.get("service").cloned(),
             }
         } else if find("basic").is_some() {
@@ -315,25 +319,29 @@ impl Auth {
         method: &Method,
         sent: &Authorization,
         stop: Option<&Stop>,
-    ) -> Result<Option<MutexGuard<'_, ()>>, RegistryError> {
+    ) -> Result<Option<Turn<'_>>, RegistryError> {
         let Some((user, key)) = first_of(purpose, method, sent) else {
             return Ok(None);
         };
         let mut turn = None;
         loop {
-            match lock(&self.firsts).get(&key) {
-                Some(First::Allowed) => return Ok(None),
-                Some(First::Forbidden(denied)) => return Err(anew(denied, purpose)),
-                None => {}
+            {
+                let firsts = lock(&self.firsts);
+                match firsts.get(&key) {
+                    Some(First::Allowed) => return Ok(None),
+                    Some(First::Forbidden(denied)) => return Err(anew(denied, purpose)),
+                    None => {}
+                }
+                if let Some(First::Forbidden(denied)) = firsts.get(&any(user, purpose)) {
+                    return Err(anew(denied, purpose));
+                }
             }
             if let Some(Shown::Failed(error)) = lock(&self.outcomes).get(user)
                 && let Some(error) = again(error, purpose)
             {
                 return Err(error);
             }
-            if turn.is_some() {
-                return Ok(turn);
-            }
+            // The one that has the turn stops as well, and wakes the next one.
             if stop.is_some_and(Stop::is_set) {
                 return Err(RegistryError::Unreachable {
                     host: purpose.host.to_owned(),
@@ -341,11 +349,10 @@ impl Auth {
                     cause: "another transfer has failed".into(),
                 });
             }
-            match self.turn.try_lock() {
-                Ok(free) => turn = Some(free),
-                Err(TryLockError::Poisoned(free)) => turn = Some(free.into_inner()),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            if turn.is_some() {
+                return Ok(turn);
             }
+            turn = Some(self.queue.take());
         }
     }
 
@@ -389,6 +396,12 @@ impl Auth {
             let error = RegistryError::Unauthorized(Box::new(denied));
             outcomes.insert(user.to_owned(), Shown::Failed(error));
         } else {
+            // What `/v2/` has taken is refused below it.
+            let key = if status == 401 {
+                any(user, purpose)
+            } else {
+                key
+            };
             lock(&self.firsts).insert(key, First::Forbidden(denied));
         }
         true
@@ -409,8 +422,11 @@ impl Auth {
         let Some(Credential::Basic { user, .. }) = &login.credential else {
             return false;
         };
-        let key = kind(&tame(user, 100), method, purpose);
-        matches!(lock(&self.firsts).get(&key), Some(First::Forbidden(_)))
+        let user = tame(user, 100);
+        let keys = [kind(&user, method, purpose), any(&user, purpose)];
+        let firsts = lock(&self.firsts);
+        let is_forbidden = |key| matches!(firsts.get(key), Some(First::Forbidden(_)));
+        keys.iter().any(is_forbidden)
     }
 
     /// Shows a password to the registry once, before several requests send it at the same time.
@@ -447,9 +463,6 @@ impl Auth {
     }
 }
 
-/// How often one that waits for its turn looks.
-const LOOK: Duration = Duration::from_millis(2);
-
 /// The user of a request that shows a password, and the kind of the request.
 fn first_of<'a>(
     purpose: &Purpose<'_>,
@@ -468,6 +481,11 @@ fn kind(user: &str, method: &Method, purpose: &Purpose<'_>) -> String {
         _ => "write",
     };
     format!("{user} {method} {}", purpose.scopes.join(" "))
+}
+
+/// Requests of all kinds.
+fn any(user: &str, purpose: &Purpose<'_>) -> String {
+    format!("{user} {}", purpose.scopes.join(" "))
 }
 
 /// Asks the registry itself with a password.
@@ -497,7 +515,15 @@ fn show<'a>(
 
 /// Whether the registry, which asks for a login here, was content with the one that was shown.
 fn is_taken(purpose: &Purpose<'_>, response: &Response<'_>) -> bool {
-    matches!(response.status(), 200..=299) && same_origin(&response.url, purpose.base)
+    matches!(response.status(), 200..=299) && is_root(purpose, &response.url)
+}
+
+/// Whether an answer is that of the registry itself: a page to which it leads, a form to log in at, say, answers
+/// everybody.
+fn is_root(purpose: &Purpose<'_>, url: &Url) -> bool {
+    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    let root = purpose.base.join("v2/");
+    same_origin(url, purpose.base) && root.is_ok_and(|root| path(&root) == path(url))
 }
 
 fn refused(
@@ -533,38 +559,56 @@ pub(crate) fn verify(
         note: None,
     };
     let way = lock(&auth.way).clone();
-    match way {
-        Some(Way::Basic) => {
-            let mut response = show(purpose, &basic(user, password))??;
-            match response.status() {
-                _ if is_taken(purpose, &response) => Ok(true),
-                401 | 403 => {
-                    let denied = refused(purpose, user, &login, &mut response);
-                    Err(RegistryError::Unauthorized(Box::new(denied)))
-                }
-                status => Err(RegistryError::Status {
-                    host: authority(&response.url),
-                    repository: String::new(),
-                    action: purpose.action.to_owned(),
-                    status,
-                    detail: detail(&mut response),
-                }),
-            }
-        }
+    let value = match way {
+        Some(Way::Basic) => basic(user, password),
+        // Some token servers give a token to everybody: only the registry's answer to it is a proof.
         Some(Way::Bearer { realm, service }) => {
-            fetch(purpose, &realm, service.as_deref(), &login).map_err(|(error, _)| error)?;
-            Ok(true)
+            let token = fetch(purpose, &realm, service.as_deref(), &login);
+            bearer(&token.map_err(|(error, _)| error)?.value)
         }
-        None if auth.unknown_ways().is_empty() => Ok(false),
-        None => Err(RegistryError::Unauthorized(Box::new(Denied {
-            host: purpose.host.to_owned(),
+        None if auth.unknown_ways().is_empty() => return Ok(false),
+        None => {
+            return Err(RegistryError::Unauthorized(Box::new(Denied {
+                host: purpose.host.to_owned(),
+                repository: String::new(),
+                action: purpose.action.to_owned(),
+                login: None,
+                detail: Detail::default(),
+                note: auth.note(&login),
+                unknown_ways: auth.unknown_ways(),
+            })));
+        }
+    };
+    let mut response = show(purpose, &value)??;
+    let no_proof = |page: &str| RegistryError::Challenge {
+        host: purpose.host.to_owned(),
+        problem: format!("{page}, which says nothing of the login"),
+    };
+    if !is_root(purpose, &response.url) {
+        let place = shown(&response.url);
+        return Err(no_proof(&format!(
+            "it leads on to {place}, and that answered {}",
+            response.status()
+        )));
+    }
+    match response.status() {
+        200..=299 => match response.bytes(MAX_PAGE, purpose.progress)? {
+            Some(bytes) if detail::page(&bytes).is_some() => {
+                Err(no_proof("it answers with a page of HTML or XML"))
+            }
+            _ => Ok(true),
+        },
+        401 | 403 => {
+            let denied = refused(purpose, user, &login, &mut response);
+            Err(RegistryError::Unauthorized(Box::new(denied)))
+        }
+        status => Err(RegistryError::Status {
+            host: authority(&response.url),
             repository: String::new(),
             action: purpose.action.to_owned(),
-            login: None,
-            detail: Detail::default(),
-            note: auth.note(&login),
-            unknown_ways: auth.unknown_ways(),
-        }))),
+            status,
+            detail: detail(&mut response),
+        }),
     }
 }
 
@@ -610,201 +654,4 @@ fn anew(denied: &Denied, purpose: &Purpose<'_>) -> RegistryError {
         action: purpose.action.to_owned(),
         ..denied.clone()
     }))
-}
-
-fn basic(user: &str, password: &Secret) -> Secret {
-    let pair = format!("{user}:{}", password.reveal());
-    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-    Secret::new(format!("Basic {encoded}"))
-}
-
-fn bearer(token: &Secret) -> Secret {
-    Secret::new(format!("Bearer {}", token.reveal()))
-}
-
-/// Checks where a registry wants the login sent to.
-fn realm(agent: &Agent, host: &str, base: &Url, text: &str) -> Result<Url, RegistryError> {
-    let refuse = |problem: String| RegistryError::Challenge {
-        host: host.to_owned(),
-        problem,
-    };
-    let url = Url::parse(text).map_err(|_| {
-        refuse(format!(
-            "`{}` is not a token server's address",
-            tame(text, 200)
-        ))
-    })?;
-    let trusted = match url.scheme() {
-        "https" => true,
-        "http" => base.scheme() == "http" && agent.http.may_be_plain(&url),
-        _ => false,
-    };
-    if !trusted {
-        return Err(refuse(format!(
-            "the token server {} is not reached by https, and a login must not go over the net unencrypted",
-            shown(&url)
-        )));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse(
-            "the token server's address has a login in it".into(),
-        ));
-    }
-    Ok(url)
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    access_token: Option<String>,
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
-/// Asks the token server. An error comes with the status that it answered, or 0.
-fn fetch(
-    purpose: &Purpose<'_>,
-    realm: &Url,
-    service: Option<&str>,
-    login: &Found,
-) -> Result<Token, (RegistryError, u16)> {
-    let mut fields: Vec<(&str, &str)> = Vec::new();
-    fields.extend(service.map(|service| ("service", service)));
-    let (request, authorization) = if let Some(Credential::IdentityToken(token)) = &login.credential
-    {
-        let scopes = purpose.scopes.join(" ");
-        fields.extend([
-            ("grant_type", "refresh_token"),
-            ("refresh_token", token.reveal()),
-            ("client_id", "warpdrive"),
-            ("scope", &scopes),
-        ]);
-        let request = HttpRequest::new(Method::POST, realm.clone())
-            .header("content-type", "application/x-www-form-urlencoded")
-            .payload(Payload::Bytes(form(&fields)));
-        (request, None)
-    } else {
-        fields.extend(purpose.scopes.iter().map(|scope| ("scope", scope.as_str())));
-        let mut url = realm.clone();
-        url.query_pairs_mut().extend_pairs(&fields);
-        let authorization = match &login.credential {
-            Some(Credential::Basic { user, password }) => Some(basic(user, password)),
-            _ => None,
-        };
-        (HttpRequest::get(url), authorization)
-    };
-    let sent = authorization.is_some() || matches!(request.payload, Payload::Bytes(_));
-    let mut response = purpose
-        .agent
-        .repeat(&request, authorization.as_ref(), purpose.progress)
-        .map_err(|error| (error, 0))?;
-    let status = response.status();
-    match status {
-        200 => read(purpose, realm, &mut response).map_err(|error| (error, status)),
-        400 | 401 | 403 => {
-            let user = login.credential.as_ref().map(|c| tame(c.user(), 100));
-            let denied = Denied {
-                host: purpose.host.to_owned(),
-                repository: purpose.repository.to_owned(),
-                action: purpose.action.to_owned(),
-                login: user.filter(|_| sent),
-                detail: detail(&mut response),
-                note: login.note.clone(),
-                unknown_ways: Vec::new(),
-            };
-            Err((RegistryError::Unauthorized(Box::new(denied)), status))
-        }
-        _ => {
-            let error = RegistryError::Status {
-                host: authority(realm),
-                repository: purpose.repository.to_owned(),
-                action: format!("the question for a token ({})", purpose.action),
-                status,
-                detail: detail(&mut response),
-            };
-            Err((error, status))
-        }
-    }
-}
-
-/// The token in an answer.
-fn read(
-    purpose: &Purpose<'_>,
-    realm: &Url,
-    response: &mut Response<'_>,
-) -> Result<Token, RegistryError> {
-    let server = authority(realm);
-    let bad = |problem: &str| RegistryError::Challenge {
-        host: purpose.host.to_owned(),
-        problem: format!("its token server {server} {problem}"),
-    };
-    let bytes = response
-        .bytes(MAX_ANSWER, purpose.progress)?
-        .ok_or_else(|| bad("answered more than a mebibyte"))?;
-    // The parser's message could repeat the token.
-    let answer: Answer = serde_json::from_slice(&bytes)
-        .map_err(|_| bad("answered something that is not a token in JSON"))?;
-    let value = answer
-        .token
-        .filter(|token| !token.is_empty())
-        .or(answer.access_token)
-        .filter(|token| !token.is_empty())
-        .ok_or_else(|| bad("answered without a token"))?;
-    if value.len() > MAX_TOKEN || !value.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(bad("answered a token that does not fit into a header"));
-    }
-    let life = answer.expires_in.unwrap_or(LEAST_LIFE);
-    let life = Duration::from_secs(life.clamp(LEAST_LIFE, 86_400));
-    Ok(Token {
-        value: Secret::new(value),
-        until: Instant::now() + life.saturating_sub(MARGIN),
-    })
-}
-
-/// `application/x-www-form-urlencoded`.
-fn form(fields: &[(&str, &str)]) -> Vec<u8> {
-    // The same encoding as a URL's query; this URL leads nowhere.
-    let Ok(mut url) = Url::parse("form:") else {
-        return Vec::new();
-    };
-    url.query_pairs_mut().extend_pairs(fields);
-    url.query().unwrap_or_default().as_bytes().to_vec()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_are_encoded() {
-        let bytes = form(&[("a", "x y&z"), ("scope", "repository:a/b:pull,push")]);
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text, "a=x+y%26z&scope=repository%3Aa%2Fb%3Apull%2Cpush");
-    }
-
-    #[test]
-    fn a_login_goes_to_an_encrypted_token_server_only() {
-        let agent = Agent::for_tests();
-        let https = Url::parse("https://reg.example/").unwrap();
-        let http = Url::parse("http://127.0.0.1:5000/").unwrap();
-        for (base, text, good) in [
-            (&https, "https://auth.example/token", true),
-            (&https, "http://auth.example/token", false),
-            (&https, "http://127.0.0.1/token", false),
-            (&http, "http://127.0.0.1:5001/token", true),
-            (&http, "http://auth.example/token", false),
-            (&http, "https://auth.example/token", true),
-            (&https, "https://u:p@auth.example/token", false),
-            (&https, "file:///etc/passwd", false),
-            (&https, "", false),
-        ] {
-            assert_eq!(
-                realm(&agent, "h", base, text).is_ok(),
-                good,
-                "{base} {text}"
-            );
-        }
-    }
 }

@@ -9,7 +9,7 @@
 //!  pull, push/upload, manifest, fetch    what is asked for, in which order, verified how
 //!      │
 //!  session    one registry and repository: https or http, repetition, the meaning of refusals
-//!      │ └── auth ── credentials, helper, challenge    who we are there
+//!      │ └── auth ── token, credentials, helper, challenge    who we are there
 //!  agent      sends a request, and repeats what may be repeated
 //!      │
 //!  http       one exchange: connections, redirects, bodies, time limits (the `async` code of requests)
@@ -59,6 +59,7 @@ mod remote;
 mod retry;
 mod session;
 mod stream;
+mod token;
 mod upload;
 
 pub use attach::{Attached, Attachment};

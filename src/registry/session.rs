@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::agent::Agent;
-use super::auth::{Auth, Purpose};
+use super::auth::Auth;
 use super::certificates;
 use super::configuration::{Configuration, Endpoint};
 use super::credentials::Credentials;
@@ -22,6 +22,7 @@ use super::parallel::Stop;
 use super::progress::{Event, Silent, TransferListener};
 use super::proxy::Proxies;
 use super::retry::{self, Patience, Retry, Tries, pause};
+use super::token::Purpose;
 use crate::oci::Reference;
 
 /// Blobs that travel at once; more only where the user says so, or they are small.
