@@ -27,9 +27,11 @@ const MAX_PASSWORD: u64 = 64 * 1024;
 Examples:
   warpdrive login registry.example.com
   echo \"$TOKEN\" | warpdrive login -u robot --password-stdin registry.example.com
+  warpdrive login registry.example.com/team
 ")]
 pub(super) struct LoginArgs {
-    /// Host of the registry, with its port where that is not the usual one
+    /// Host of the registry, with its port where that is not the usual one; HOST/NAMESPACE for the
+    /// repositories below it alone
     registry: String,
     /// Name of the user
     #[arg(short, long, value_name = "NAME")]
@@ -50,8 +52,12 @@ pub(super) struct LoginArgs {
 /// Forget the login of a registry
 #[derive(Debug, clap::Args)]
 pub(super) struct LogoutArgs {
-    /// Host of the registry, with its port where that is not the usual one
-    registry: String,
+    /// Host of the registry, or HOST/NAMESPACE, as for `login`
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    registry: Option<String>,
+    /// Forget all logins of the file
+    #[arg(short, long)]
+    all: bool,
     /// File that the login is in [default: as for `login`]
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
@@ -63,27 +69,58 @@ pub(super) struct LogoutArgs {
     pub(super) json: bool,
 }
 
-/// A registry's host, and nothing else.
-fn host(text: &str) -> Result<&str, CommandError> {
-    let bare = text
-        .strip_prefix("docker://")
-        .or_else(|| text.strip_prefix("https://"))
-        .unwrap_or(text)
-        .trim_end_matches('/');
-    let bad = bare.is_empty()
-        || !bare
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-    if bad {
-        return Err(
-            CommandError::usage(format!("`{text}` is not the host of a registry"))
-                .with_hint("give HOST or HOST:PORT, as in registry.example.com:5000"),
-        );
+/// What a login is for: a registry, or what lies below a name of it.
+struct Target {
+    host: String,
+    /// `host` or `host/namespace`.
+    key: String,
+}
+
+impl Target {
+    fn parse(text: &str) -> Result<Self, CommandError> {
+        let schemes = ["docker://", "https://", "http://"];
+        let bare = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+        // As the address of a registry's interface, it has no namespace.
+        let is_address = bare.is_some();
+        let bare = bare.unwrap_or(text).trim_end_matches('/');
+        let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
+        let is_interface = matches!(path, "v1" | "v2");
+        let allowed = |text: &str, more: &[u8]| {
+            let letter = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
+            !text.is_empty() && text.bytes().all(letter)
+        };
+        let is_path = !is_address && path.split('/').all(|part| allowed(part, b"-._"));
+        if !allowed(host, b"-._:[]") || !(path.is_empty() || is_interface || is_path) {
+            return Err(
+                CommandError::usage(format!("`{text}` is not the host of a registry")).with_hint(
+                    "give HOST, HOST:PORT or HOST/NAMESPACE, as in registry.example.com:5000",
+                ),
+            );
+        }
+        let host = match host {
+            "index.docker.io" | "registry-1.docker.io" => "docker.io",
+            host => host,
+        };
+        Ok(Self {
+            key: match path {
+                _ if is_interface || path.is_empty() => host.to_owned(),
+                path => format!("{host}/{path}"),
+            },
+            host: host.to_owned(),
+        })
     }
-    Ok(match bare {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
-        bare => bare,
-    })
+
+    /// Docker looks for logins of whole registries.
+    fn check_docker(&self, docker: bool) -> Result<(), CommandError> {
+        if docker && self.key != self.host {
+            return Err(CommandError::usage(format!(
+                "Docker's file has no logins for a part of a registry, as `{}` is one",
+                self.key
+            ))
+            .with_hint("leave --docker out, or give the registry alone"));
+        }
+        Ok(())
+    }
 }
 
 fn store(given: Option<&PathBuf>, docker: bool) -> Result<AuthStore, CommandError> {
@@ -99,7 +136,9 @@ fn store(given: Option<&PathBuf>, docker: bool) -> Result<AuthStore, CommandErro
 }
 
 pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandError> {
-    let registry = host(&args.registry)?;
+    let target = Target::parse(&args.registry)?;
+    target.check_docker(args.docker)?;
+    let (registry, host) = (target.key.as_str(), target.host.as_str());
     let store = store(args.access.access.authfile.as_ref(), args.docker)?;
     let user = match &args.username {
         Some(user) => user.clone(),
@@ -134,10 +173,10 @@ pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandEr
     options.auth_files.clear();
     let console = Console::new(&context.printer);
     let listener = Transfers::new(&console);
-    let known = Client::new(options)?.verify_login(registry, &user, &password, &listener)?;
+    let known = Client::new(options)?.verify_login(host, &user, &password, &listener)?;
     if !known {
         context.printer.warning(format!(
-            "{registry} asks for no login, so it is not known whether this one is right"
+            "{host} asks for no login, so it is not known whether this one is right"
         ));
     }
     let helper = store.keep(registry, &user, &password)?;
@@ -162,8 +201,12 @@ pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandEr
 }
 
 pub(super) fn logout(args: &LogoutArgs, context: &Context) -> Result<u8, CommandError> {
-    let registry = host(&args.registry)?;
     let store = store(args.authfile.as_ref(), args.docker)?;
+    let Some(registry) = &args.registry else {
+        return logout_all(&store, args.json, context);
+    };
+    let target = Target::parse(registry)?;
+    let registry = &target.key;
     if !store.forget(registry)? {
         return Err(CommandError::new(
             ExitStatus::Failure,
@@ -173,7 +216,7 @@ pub(super) fn logout(args: &LogoutArgs, context: &Context) -> Result<u8, Command
                 store.path().display()
             ),
         )
-        .with_hint("name the file with --authfile FILE, or --docker for Docker's"));
+        .with_hint("name the file with --authfile FILE, or --docker for Docker's; a login for HOST/NAMESPACE has a name of its own"));
     }
     if args.json {
         let file = store.path();
@@ -181,6 +224,27 @@ pub(super) fn logout(args: &LogoutArgs, context: &Context) -> Result<u8, Command
             .printer
             .json(&json!({"registry": registry, "file": file}));
     } else {
+        context.printer.result(format!("logged out of {registry}"));
+    }
+    Ok(0)
+}
+
+fn logout_all(store: &AuthStore, json: bool, context: &Context) -> Result<u8, CommandError> {
+    let registries = store.forget_all()?;
+    if json {
+        let file = store.path();
+        context
+            .printer
+            .json(&json!({"registries": registries, "file": file}));
+        return Ok(0);
+    }
+    if registries.is_empty() {
+        let file = store.path().display();
+        context
+            .printer
+            .result(format!("there is no login in {file}"));
+    }
+    for registry in registries {
         context.printer.result(format!("logged out of {registry}"));
     }
     Ok(0)

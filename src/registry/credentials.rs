@@ -141,7 +141,7 @@ fn keys(host: &str, repository: &str) -> Vec<String> {
 }
 
 /// `https://index.docker.io/v1/`, `http://host/v2` and the like as a bare key.
-fn normalise(key: &str) -> String {
+pub(super) fn normalise(key: &str) -> String {
     let bare = key
         .strip_prefix("https://")
         .or_else(|| key.strip_prefix("http://"))
