@@ -700,7 +700,7 @@ mod tests {
     #[test]
     fn what_is_blocked_is_not_asked_and_its_mirrors_are() {
         let mirror = "[[registry.mirror]]\nlocation = 'm.example/x'\n";
-        let a = "[[registry]]\nprefix = 'a.example'\nlocation = 'b.example'\n";
+        let a = "[[registry]]\nprefix = 'a.example'\nlocation = 'b.example/z'\n";
         let blocks = |place: &str| format!("[[registry]]\nlocation = '{place}'\nblocked = true\n");
         for (text, expected) in [
             // The registry of the name, its mirror not.
@@ -715,15 +715,15 @@ mod tests {
             // A mirror by another entry.
             (
                 format!("{a}{mirror}{}", blocks("m.example")),
-                vec!["b.example/opal"],
+                vec!["b.example/z/opal"],
             ),
             (
                 format!("{a}{mirror}{}", blocks("m.example/x/opal")),
-                vec!["b.example/opal"],
+                vec!["b.example/z/opal"],
             ),
             (
                 format!("{a}{mirror}{}", blocks("m.example/y")),
-                vec!["m.example/x/opal (mirror)", "b.example/opal"],
+                vec!["m.example/x/opal (mirror)", "b.example/z/opal"],
             ),
             // The location by another entry.
             (
