@@ -47,6 +47,8 @@ struct Row {
     login: bool,
     /// The most requests whose target holds this text.
     most: Option<(&'static str, usize)>,
+    /// The login is right at `/v2/`, and refused below it.
+    taken: bool,
 }
 
 fn row(name: &'static str, way: Way, faults: Vec<Fault>, ends: Ends) -> Row {
@@ -57,12 +59,18 @@ fn row(name: &'static str, way: Way, faults: Vec<Fault>, ends: Ends) -> Row {
         ends,
         login: false,
         most: None,
+        taken: false,
     }
 }
 
 impl Row {
     fn with_login(mut self) -> Self {
         self.login = true;
+        self
+    }
+
+    fn taken_at_first(mut self) -> Self {
+        self.taken = true;
         self
     }
 
@@ -795,6 +803,7 @@ fn pulls() -> Vec<Row> {
             Badly(&["did not allow", "for captain"]),
         )
         .with_login()
+        .taken_at_first()
         .at_most("/v2/crew", 1),
         row(
             "no password",
@@ -1652,7 +1661,7 @@ fn play(row: &Row, faults: Vec<Fault>) -> Result<(), String> {
                 .iter()
                 .filter(|asked| asked.header("authorization") == Some(LOGIN))
                 .count()
-                != 1
+                != 1 + usize::from(row.taken)
         {
             wrong.push_str("a refused login was sent more than once, or never; ");
         }
