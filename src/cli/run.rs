@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use clap_complete::engine::ArgValueCandidates;
+use serde::Deserialize as _;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -374,7 +375,7 @@ impl From<ContainerError> for CommandError {
                 | ContainerError::WorkersDie { tail, adding, .. }
                 | ContainerError::NoAnswer { tail, adding, .. } = error
                 {
-                    told.diagnosed(tail, adding);
+                    told.diagnosed(tail, Adding::deserialize(adding).unwrap_or_default());
                 }
                 told
             }

@@ -137,7 +137,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
             return Err(ContainerError::WorkersDie {
                 name: record.config.name.clone(),
                 tail: tail(record),
-                adding: record.config.adding,
+                adding: record.config.adding.clone(),
             });
         }
         std::thread::sleep(ASK_EVERY);
@@ -156,7 +156,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
             .filter(|port| *port != patience.serves.port)
             .collect(),
         tail: tail(record),
-        adding: record.config.adding,
+        adding: record.config.adding.clone(),
     })
 }
 
@@ -171,7 +171,7 @@ fn has_ended(record: &Record, serves: bool) -> Result<(State, Option<Early>), Co
                 name: record.config.name.clone(),
                 status,
                 tail: tail(record),
-                adding: record.config.adding,
+                adding: record.config.adding.clone(),
                 removed: record.config.remove,
                 serves,
             });

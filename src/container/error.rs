@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app::adding::Adding;
+use serde_json::Value;
+
 use crate::rootfs::RootfsError;
 use crate::sandbox::SandboxError;
 use crate::store::StoreError;
@@ -96,16 +97,16 @@ pub enum ContainerError {
         listens: Vec<u16>,
         /// The last lines of its log.
         tail: Vec<String>,
-        /// How its project adds a package.
-        adding: Adding,
+        /// How its project adds a package, as its plan says it.
+        adding: Value,
     },
     #[error("the workers of `{name}` end as soon as they start, again and again; it was stopped")]
     WorkersDie {
         name: String,
         /// The last lines of its log.
         tail: Vec<String>,
-        /// How its project adds a package.
-        adding: Adding,
+        /// How its project adds a package, as its plan says it.
+        adding: Value,
     },
     #[error("`{name}` ended with status {status} as soon as it had been started")]
     EndedEarly {
@@ -113,8 +114,8 @@ pub enum ContainerError {
         status: i32,
         /// The last lines of its log.
         tail: Vec<String>,
-        /// How its project adds a package.
-        adding: Adding,
+        /// How its project adds a package, as its plan says it.
+        adding: Value,
         /// It is gone, and its log with it.
         removed: bool,
         /// It is an application for the web.

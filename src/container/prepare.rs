@@ -4,8 +4,6 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize as _;
-
 use super::ContainerError;
 use super::environment::{Variable, merge};
 use super::files::network_files;
@@ -13,7 +11,6 @@ use super::names::valid_name;
 use super::ports::{PortMapping, check_ports};
 use super::record::{self, Config, Record, short};
 use super::volumes::{Volume, VolumeSource, resolve_host_path};
-use crate::app::adding::Adding;
 use crate::progress::Progress;
 use crate::rootfs::{self, User, find_user};
 use crate::sandbox::{IdMode, Limits, Mount, Network, Root, Spec, Upper};
@@ -146,7 +143,7 @@ pub fn prepare(
         detached: options.detached,
         map: mode.map_name().to_owned(),
         adding: plan(&image)
-            .and_then(|plan| Adding::deserialize(plan.get("adding")?).ok())
+            .and_then(|plan| plan.get("adding").cloned())
             .unwrap_or_default(),
     };
     let mounts = mounts(store, &config, &image)?;

@@ -23,7 +23,6 @@ use super::names::valid_name;
 use super::ports::PortMapping;
 use super::process::Process;
 use super::volumes::Volume;
-use crate::app::adding::Adding;
 use crate::layer;
 use crate::oci::Descriptor;
 use crate::sandbox::{Network, Spec};
@@ -63,9 +62,9 @@ pub struct Config {
     pub detached: bool,
     /// `root`, `subuid` or `single`: how the files in `upper` are owned.
     pub map: String,
-    /// How the application's project adds a package, for advice.
+    /// How the application's project adds a package, as its plan says it, for advice.
     #[serde(default)]
-    pub adding: Adding,
+    pub adding: serde_json::Value,
 }
 
 /// Its state.
