@@ -19,7 +19,7 @@ pub const DEFAULT_INDEX: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_I
 const PYPI: [&str; 2] = ["https://pypi.org/simple", "https://pypi.python.org/simple"];
 
 /// Whether one of these lines of a list names an index that counts instead of the variables' one. pip does it like
-/// that; for uv the variables come first, and a private name would be asked of their index. A list that names PyPI, or
+/// that; for uv the variables come first, and a private name would be asked of their index. A list that names `PyPI`, or
 /// the variables' index without its login, changes nothing.
 pub fn has_own_index<'l>(
     lines: impl IntoIterator<Item = &'l str>,

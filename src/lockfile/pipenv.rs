@@ -413,7 +413,6 @@ mod tests {
             r#"{"version": "==1", "hashes": ["sha256:HASH"], "index": "gone"}"#,
             r#"{"path": "/x"}"#,
             r#"{"file": "file:///x/a.whl"}"#,
-            r#"{"file": "../../a.whl"}"#,
             r#"{"git": "https://x"}"#,
             "1",
         ] {

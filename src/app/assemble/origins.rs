@@ -77,16 +77,13 @@ impl Written {
                 line = self.at_line(number);
             }
             out.push_str(before);
-            match line {
-                Some(line) => {
-                    out.push_str(&place(line, source));
-                    out.push_str(closing);
-                    rest = after.get(skipped..).unwrap_or_default();
-                }
-                None => {
-                    out.push_str(&self.files());
-                    rest = after;
-                }
+            if let Some(line) = line {
+                out.push_str(&place(line, source));
+                out.push_str(closing);
+                rest = after.get(skipped..).unwrap_or_default();
+            } else {
+                out.push_str(&self.files());
+                rest = after;
             }
         }
         out.push_str(rest);
