@@ -33,7 +33,7 @@ pub mod docker {
     pub const MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
     pub const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     pub const LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-    /// Not Docker's own: containerd and BuildKit write it.
+    /// Not Docker's own: containerd and `BuildKit` write it.
     pub const LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
     pub const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 }

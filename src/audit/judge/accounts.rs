@@ -138,7 +138,7 @@ impl Accounts {
     }
 }
 
-/// New files of pam_unix.
+/// New files of `pam_unix`.
 const NEW: [&str; 3] = ["etc/npasswd", "etc/nshadow", "etc/security/nopasswd"];
 
 /// Programs that change accounts write a new file and a copy of the old one beside it, as root, through links.

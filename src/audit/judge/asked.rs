@@ -12,7 +12,7 @@ use super::writable::{Powers, writer};
 /// Where a program that is asked for accounts before all sources has its socket.
 const CACHE: [&[u8]; 2] = [b"run/nscd", b"var/run/nscd"];
 
-/// Where libnss_systemd looks for records of users and groups, and for sockets to ask for them (nss-systemd(8)).
+/// Where `libnss_systemd` looks for records of users and groups, and for sockets to ask for them (nss-systemd(8)).
 pub(super) const RECORDS: [&[u8]; 6] = [
     b"etc/userdb",
     b"run/userdb",
@@ -22,7 +22,7 @@ pub(super) const RECORDS: [&[u8]; 6] = [
     b"usr/lib/userdb",
 ];
 
-/// Where the socket of the message bus is, over which PolicyKit is asked (D-Bus specification, "Well-known
+/// Where the socket of the message bus is, over which `PolicyKit` is asked (D-Bus specification, "Well-known
 /// Message Bus Instances").
 const BUS: [&[u8]; 2] = [b"run/dbus", b"var/run/dbus"];
 

@@ -131,11 +131,11 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, asker: Asker<'_>, findings: &mut Ve
         if !loaded.by_name(library.as_bytes(), &owner) {
             continue;
         }
-        let asked = sources.iter().find(|sources| {
+        let source = sources.iter().find(|sources| {
             ACCOUNTS.contains(&sources.database.as_str())
                 && sources.services.iter().any(|own| own == name)
         });
-        let Some(Sources { line, database, .. }) = asked else {
+        let Some(Sources { line, database, .. }) = source else {
             continue;
         };
         let places = if *name == "systemd" {

@@ -226,14 +226,18 @@ fn narrow(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 pub(in super::super) mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// False secrets, put together here so that scanners of repositories do not report them.
     pub(in super::super::super) fn samples() -> Vec<(SecretKind, String)> {
         let body = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k";
-        let digits = |text: &str| -> String {
-            let bytes = text.bytes();
-            bytes.map(|byte| format!("{byte:02x}")).collect()
+        let digits = |text: &str| {
+            text.bytes().fold(String::new(), |mut digits, byte| {
+                let _ = write!(digits, "{byte:02x}");
+                digits
+            })
         };
         vec![
             (
