@@ -2,7 +2,7 @@
 //! escapes of JSON and programs, with HTML's character references, as hexadecimal digits.
 
 /// What is read of one text, in bytes; a key is known by less.
-const MOST: usize = super::tokens::REACH;
+const MOST: usize = 2048;
 
 /// A text without such escapes. Where `has_plus`, a plus sign is a space, as in forms of web pages.
 pub(super) fn plain(text: &[u8], has_plus: bool) -> Vec<u8> {
