@@ -201,11 +201,8 @@ fn files_of_the_tree_are_those_of_each_managers_lock() {
         fs::write(project.join(SDIST), sdist("two")).unwrap();
         // Some commands mend both at once.
         for _ in [WHEEL, SDIST] {
-            let mut command = warpdrive.command_in(
-                project,
-                &[&mirror],
-                &[&warpdrive.image_arguments("app")[..], &["--dry-run"]].concat(),
-            );
+            let arguments = warpdrive.image_arguments("app");
+            let mut command = warpdrive.command_in(project, &[&mirror], &arguments);
             let output = process::output(&mut command);
             let said = words(&output);
             if output.status.success() {

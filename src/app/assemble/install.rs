@@ -197,11 +197,17 @@ impl<'a> Installer<'a> {
             line.push("--no-index".to_owned());
         }
         line.extend_from_slice(arguments);
-        let environment = if self.pip {
-            self.environment
-        } else {
+        let for_builds;
+        let environment = if !self.pip {
             line.extend(pip_variables::options_for_uv(self.environment));
             &self.translated
+        } else if let Some(list) = take_list_for_builds(&mut line) {
+            let mut environment = self.environment.clone();
+            environment.insert("PIP_BUILD_CONSTRAINT".to_owned(), list);
+            for_builds = environment;
+            &for_builds
+        } else {
+            self.environment
         };
         if !self.pip {
             once(&mut line);
@@ -298,6 +304,16 @@ impl<'a> Installer<'a> {
             tail: heard.tail(12),
         }
     }
+}
+
+/// The list of constraints for builds, which is then no option any more: pip before 25.3 does not know it, and passes
+/// over a variable that it does not know.
+fn take_list_for_builds(line: &mut Vec<String>) -> Option<String> {
+    let at = line
+        .iter()
+        .position(|word| word == list::FOR_BUILDS_OF_PIP)?;
+    line.remove(at);
+    (at < line.len()).then(|| line.remove(at))
 }
 
 /// uv takes no switch twice, and more than one part of this program may have a reason for one.

@@ -12,6 +12,9 @@ use super::super::requirement::{Line, LineKind, is_archive};
 use super::AssembleError;
 use super::origins::Origins;
 
+/// pip's option for constraints of builds.
+pub(super) const FOR_BUILDS_OF_PIP: &str = "--build-constraint";
+
 /// A list, and the command-line options that belong to it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct List {
@@ -112,7 +115,7 @@ pub(super) fn of_project(
             let _ = writeln!(text, "{name} @ file://{}", place.display());
         }
         let option = if pip {
-            "--build-constraint"
+            FOR_BUILDS_OF_PIP
         } else {
             "--build-constraints"
         };
