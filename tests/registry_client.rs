@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -38,22 +37,6 @@ fn hasty() -> Client {
         ..ClientOptions::default()
     })
     .unwrap()
-}
-
-/// What a registry holds after an image was pushed to it.
-fn held(store: &Store, manifest: &Descriptor) -> Held {
-    let image = store.image_at(manifest).unwrap();
-    let mut held = Held::default();
-    let layers = image.manifest.layers().iter();
-    for blob in layers.chain([image.manifest.config()]) {
-        let bytes = fs::read(store.blob_path(blob.digest())).unwrap();
-        held.blobs.insert(blob.digest().to_string(), bytes);
-    }
-    for name in ["1".to_owned(), manifest.digest().to_string()] {
-        let entry = (MANIFEST.to_owned(), image.manifest_bytes.clone());
-        held.manifests.insert(name, entry);
-    }
-    held
 }
 
 fn name(address: &str) -> Reference {
@@ -93,7 +76,7 @@ fn a_download_goes_on_in_another_process() {
                 Some(Reply::new(200).body(cut).length(bytes.len() as u64))
             },
         }],
-        held(&here, &manifest),
+        Held::of(&here, &manifest),
     );
     let name = name(registry.address());
     let (dir, there) = store();
@@ -157,7 +140,7 @@ impl TransferListener for Latch {
 fn two_pulls_fetch_a_blob_once() {
     let (_a, here) = store();
     let manifest = image(&here, &[&noise(500_000, 5)], &[]);
-    let held = Mutex::new(held(&here, &manifest));
+    let held = Mutex::new(Held::of(&here, &manifest));
     let large = here.image_at(&manifest).unwrap().manifest.layers()[0]
         .digest()
         .to_string();
@@ -340,25 +323,6 @@ fn layers_without_compression_are_pushed_compressed() {
     );
 }
 
-/// What goes to standard input of the tool.
-fn with_input(mut command: Command, input: &str) -> (i32, String) {
-    use std::io::Write;
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    (output.status.code().unwrap_or(-1), process::words(&output))
-}
-
 #[test]
 fn a_login_is_verified_kept_and_forgotten() {
     let registry = FakeRegistry::start(|asked| {
@@ -381,7 +345,7 @@ fn a_login_is_verified_kept_and_forgotten() {
     let file = place.join("run/containers/auth.json");
     let login = |password: &str| {
         let arguments = ["login", "-u", "captain", "--password-stdin", address];
-        with_input(here.command_in(&place, &env, &arguments), password)
+        process::with_input(here.command_in(&place, &env, &arguments), password)
     };
     let (code, words) = login("hunter2\n");
     assert_eq!(code, 5, "{words}");
@@ -445,7 +409,7 @@ fn a_login_that_is_not_proven_is_not_kept() {
             ];
             let mut command = here.command_in(&here.place(), &[], &arguments);
             command.arg(registry.address());
-            with_input(command, password)
+            process::with_input(command, password)
         };
         let (code, words) = login("engage\n");
         assert_eq!(code, 0, "{what}: {words}");
@@ -465,7 +429,7 @@ fn a_copy_takes_no_other_source_when_the_target_refuses() {
     let images = [image(&here, &[b"a"], &[]), image(&here, &[b"b"], &[])];
     let [one, two] = images
         .each_ref()
-        .map(|image| SoundRegistry::start(Vec::new(), held(&here, image)));
+        .map(|image| SoundRegistry::start(Vec::new(), Held::of(&here, image)));
     let refuses = SoundRegistry::start(
         vec![Fault {
             method: "PUT",
@@ -500,7 +464,7 @@ fn a_copy_takes_no_other_source_when_the_target_refuses() {
     assert!(refuses.held().manifests.is_empty());
     // What the mirror does not have comes from the registry itself.
     one.held().blobs.clear();
-    one.held().manifests = held(&here, &images[1]).manifests;
+    one.held().manifests = Held::of(&here, &images[1]).manifests;
     let (code, words) = copy(&format!("docker://{b}/crew/opal:1"));
     assert_eq!(code, 0, "{words}");
     assert!(words.contains("is asked instead"), "{words}");
@@ -550,7 +514,7 @@ fn registries_conf_blocks_and_leads_elsewhere() {
         assert!(words.contains("registries.conf blocks it"), "{words}");
     }
     let login = ["login", "bad.invalid", "-u", "captain", "--password-stdin"];
-    let (code, words) = with_input(there.command_in(&place, &[&env], &login), "hunter2\n");
+    let (code, words) = process::with_input(there.command_in(&place, &[&env], &login), "hunter2\n");
     assert_eq!(code, 4, "{words}");
     let text = "[[registry]]\nprefix = '*.wild.invalid:5000'\n";
     fs::write(&conf, text).unwrap();
@@ -853,7 +817,7 @@ fn a_part_of_a_blob_is_what_a_range_says() {
 fn the_limit_ends_the_wait_for_another_process() {
     let (_dir, here) = store();
     let manifest = image(&here, &[&noise(100_000, 31)], &[]);
-    let registry = SoundRegistry::start(Vec::new(), held(&here, &manifest));
+    let registry = SoundRegistry::start(Vec::new(), Held::of(&here, &manifest));
     let layer = here.image_at(&manifest).unwrap().manifest.layers()[0].clone();
     let (_other, there) = store();
     let other = there.partial_blob(&layer, &mut || true).unwrap();

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::support::fake_registry::{Asked, FakeRegistry, Reply};
 use crate::support::process;
@@ -14,29 +13,10 @@ use serde_json::Value;
 /// captain:engage
 const RIGHT: &str = "Basic Y2FwdGFpbjplbmdhZ2U=";
 
-/// What goes to standard input of the tool.
-fn with_input(mut command: Command, input: &str) -> (i32, String) {
-    use std::io::Write;
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    (output.status.code().unwrap_or(-1), process::words(&output))
-}
-
 fn login(here: &Warpdrive, registry: &str, password: &str, file: &Path) -> (i32, String) {
     let mut command = here.command(&["login", "-u", "captain", "--password-stdin", registry]);
     command.arg("--authfile").arg(file);
-    with_input(command, password)
+    process::with_input(command, password)
 }
 
 fn logout(here: &Warpdrive, arguments: &[&str], file: &Path) -> (i32, String) {
@@ -184,7 +164,7 @@ fn all_logins_are_forgotten_at_once() {
         "--docker",
         "r.example/crew",
     ];
-    let (code, told) = with_input(here.command(&arguments), "x");
+    let (code, told) = process::with_input(here.command(&arguments), "x");
     assert_eq!(code, 2, "{told}");
     assert!(told.contains("Docker's file"), "{told}");
 }

@@ -13,28 +13,10 @@ use crate::support::warpdrive::Warpdrive;
 use warpdrive::oci::Descriptor;
 use warpdrive::store::Store;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// What a registry holds after an image was pushed to it.
-fn held(store: &Store, manifest: &Descriptor) -> Held {
-    let image = store.image_at(manifest).unwrap();
-    let mut held = Held::default();
-    let layers = image.manifest.layers().iter();
-    for blob in layers.chain([image.manifest.config()]) {
-        let bytes = fs::read(store.blob_path(blob.digest())).unwrap();
-        held.blobs.insert(blob.digest().to_string(), bytes);
-    }
-    for name in ["1".to_owned(), manifest.digest().to_string()] {
-        let entry = (MANIFEST.to_owned(), image.manifest_bytes.clone());
-        held.manifests.insert(name, entry);
-    }
-    held
-}
-
 /// A manifest, and not its layers.
 fn hollow(store: &Store, manifest: &Descriptor) -> Held {
     let image = store.image_at(manifest).unwrap();
-    let mut held = held(store, manifest);
+    let mut held = Held::of(store, manifest);
     for layer in image.manifest.layers() {
         held.blobs.remove(layer.digest().as_ref());
     }
@@ -86,7 +68,7 @@ fn skopeo(text: &str, name: &str) -> bool {
 fn what_is_blocked_is_not_asked() {
     let (_dir, store) = store();
     let manifest = image(&store, &[b"x"], &[]);
-    let [one, two] = [(); 2].map(|()| sound(held(&store, &manifest)));
+    let [one, two] = [(); 2].map(|()| sound(Held::of(&store, &manifest)));
     let (a, b) = (one.address(), two.address());
     let entry = |more: &str| {
         format!(
@@ -169,7 +151,7 @@ fn another_registrys_image_is_not_taken_for_one_that_lacks_a_layer() {
     let (_dir, store) = store();
     let images = [image(&store, &[b"a"], &[]), image(&store, &[b"b"], &[])];
     let first = sound(hollow(&store, &images[0]));
-    let second = sound(held(&store, &images[1]));
+    let second = sound(Held::of(&store, &images[1]));
     let (a, b) = (first.address(), second.address());
     let search = format!("unqualified-search-registries = ['{a}/crew', '{b}/crew']\n");
     let there = There::new();
@@ -207,8 +189,8 @@ fn mirrors_serve_the_same_image() {
         (&images[1], &images[0], &images[0]),
         (&images[1], &images[1], &images[1]),
     ] {
-        let mirror = sound(held(&store, second));
-        let own = sound(held(&store, third));
+        let mirror = sound(Held::of(&store, second));
+        let own = sound(Held::of(&store, third));
         let text = format!(
             "[[registry]]\nlocation = '{}'\n[[registry.mirror]]\nlocation = '{}'\n\
              [[registry.mirror]]\nlocation = '{}'\n",

@@ -145,14 +145,9 @@ pub(super) fn of_directory(
             };
             if !names_its_packages {
                 let url = text("url").unwrap_or_default();
-                let of = (manager, table, place("pyproject.toml"));
-                add(
-                    &mut found,
-                    installer,
-                    (of.0, of.1, &of.2),
-                    text("name"),
-                    url,
-                );
+                let place = place("pyproject.toml");
+                let of = (manager, table, place.as_str());
+                add(&mut found, installer, of, text("name"), url);
             }
         }
     }

@@ -24,7 +24,7 @@ use super::progress::TransferListener;
 use super::retry;
 use super::token::{Purpose, Token, basic, bearer, fetch, realm};
 
-/// Of the answer to a login, so much is read.
+/// Most bytes that are read of the answer to a login.
 const MAX_PAGE: u64 = 1024 * 1024;
 
 /// How a registry wants to be logged in to.
@@ -518,8 +518,8 @@ fn is_taken(purpose: &Purpose<'_>, response: &Response<'_>) -> bool {
     matches!(response.status(), 200..=299) && is_root(purpose, &response.url)
 }
 
-/// Whether an answer is that of the registry itself: a page to which it leads, a form to log in at, say, answers
-/// everybody.
+/// Whether an answer is that of the registry itself. It may lead on to a page, such as a form to log in at, which
+/// answers every request.
 fn is_root(purpose: &Purpose<'_>, url: &Url) -> bool {
     let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
     let root = purpose.base.join("v2/");

@@ -391,7 +391,7 @@ impl Entry {
 }
 
 /// One place has one rule: podman and skopeo refuse a file that says of a location that it is blocked, or insecure,
-/// and that it is not. Which one was meant is not ours to guess.
+/// and that it is not. We do not guess which one was meant.
 fn check_agreement(entries: &[Written]) -> Result<(), String> {
     let mut known: BTreeMap<&str, &Written> = BTreeMap::new();
     for entry in entries {
@@ -401,10 +401,12 @@ fn check_agreement(entries: &[Written]) -> Result<(), String> {
             continue;
         }
         let first = *known.entry(place).or_insert(entry);
-        let word = match () {
-            () if first.blocked != entry.blocked => "blocked",
-            () if first.insecure != entry.insecure => "insecure",
-            () => continue,
+        let word = if first.blocked != entry.blocked {
+            "blocked"
+        } else if first.insecure != entry.insecure {
+            "insecure"
+        } else {
+            continue;
         };
         return Err(format!(
             "two [[registry]] entries for the location `{}` do not agree on `{word}`: say it in both, or in neither",

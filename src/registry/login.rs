@@ -104,7 +104,7 @@ impl AuthStore {
         password: &str,
     ) -> Result<Option<String>, RegistryError> {
         let server = server(key);
-        // A helper may ask its user something: nobody else waits for that.
+        // A helper may ask its user something: it runs before the lock is taken.
         let helper = helper_of(&self.read()?, key);
         let entry = match &helper {
             Some(name) if key.contains('/') => return Err(self.bad(format!(

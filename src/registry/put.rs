@@ -11,7 +11,7 @@ use super::session::{Call, Repository, scope};
 use super::upload::SETTLING;
 use crate::oci::Descriptor;
 
-/// Of an answer that should say little, so much is read.
+/// Most bytes that are read of an answer, which should be short.
 const MAX_ANSWER: u64 = 64 * 1024;
 
 /// The registry has not said what it has taken.
@@ -37,7 +37,7 @@ impl Repository<'_> {
         Ok(listed)
     }
 
-    /// The same for who reads it again in any case.
+    /// The same, for a caller that reads it again in any case.
     pub(super) fn send_manifest(
         &self,
         entry: &Descriptor,

@@ -152,7 +152,7 @@ impl<'a> Upload<'a> {
         self.held_by(&|request| self.answer(request))
     }
 
-    /// Whether the blob is there after an upload whose end was lost. Asked once: who asks tries again.
+    /// Whether the blob is there after an upload whose end was lost. It is asked once: the caller tries again.
     fn is_there_now(&self) -> Result<bool, RegistryError> {
         let once = |request: &HttpRequest| {
             let answer = self.ask_once(request)?;

@@ -1,6 +1,6 @@
 //! Running other people's programs: found or named, with a deadline, failing with what they said.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -117,6 +117,21 @@ pub fn output_within(command: &mut Command, deadline: Duration) -> Output {
         stdout: collect(stdout),
         stderr: collect(stderr),
     }
+}
+
+/// Runs `command` with this on its standard input, which is short; gives the status and all words.
+pub fn with_input(mut command: Command, input: &str) -> (i32, String) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a program");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).expect("what it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("its end");
+    (output.status.code().unwrap_or(-1), words(&output))
 }
 
 /// Runs `command`, which must succeed, and returns its standard output.

@@ -2,10 +2,12 @@
 //! test gives it: the bytes of an upload that was cut stay, and it says how many there are.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use warpdrive::oci::sha256;
+use warpdrive::oci::{Descriptor, MediaType, sha256};
+use warpdrive::store::Store;
 
 use super::fake_registry::{Asked, FakeRegistry, Reply};
 
@@ -24,6 +26,23 @@ pub struct Held {
 }
 
 impl Held {
+    /// What a registry holds after an image was pushed to it as `1`.
+    pub fn of(store: &Store, manifest: &Descriptor) -> Self {
+        let image = store.image_at(manifest).unwrap();
+        let mut held = Self::default();
+        let layers = image.manifest.layers().iter();
+        for blob in layers.chain([image.manifest.config()]) {
+            let bytes = fs::read(store.blob_path(blob.digest())).unwrap();
+            held.blobs.insert(blob.digest().to_string(), bytes);
+        }
+        let media_type = MediaType::ImageManifest.to_string();
+        for name in ["1".to_owned(), manifest.digest().to_string()] {
+            let entry = (media_type.clone(), image.manifest_bytes.clone());
+            held.manifests.insert(name, entry);
+        }
+        held
+    }
+
     /// Nothing, of a registry that lists what refers to a manifest.
     pub fn listing() -> Self {
         Self {

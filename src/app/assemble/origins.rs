@@ -1,4 +1,4 @@
-//! Where the lines of the installer's list come from: its errors speak of that list, which nobody has seen.
+//! Where the lines of the installer's list come from: its errors speak of that list, which the user has not seen.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
