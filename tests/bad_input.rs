@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::support::interrupted;
 use crate::support::process;
 use crate::support::source_tree::tree;
-use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
 
 const APP: (&str, &str) = (
     "app.py",
@@ -71,7 +71,7 @@ fn names_that_are_none_and_sources_that_are_not_there() {
 
 #[test]
 fn an_app_that_cannot_be_found_says_what_was_looked_for() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let none = tree(&[("util.py", "x = 1\n"), ("requirements.txt", "flask\n")]);
     let words = ["WSGI or ASGI", "app.py", "Read: util.py"];
     refused(&warpdrive, none.path(), &[], 3, &words);
@@ -87,7 +87,7 @@ fn an_app_that_cannot_be_found_says_what_was_looked_for() {
 
 #[test]
 fn requirements_that_do_not_exist() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = tree(&[
         APP,
         (
@@ -106,7 +106,7 @@ fn requirements_that_do_not_exist() {
 
 #[test]
 fn django_mistakes_are_told_with_their_remedy() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = copy_of(&example("django"), false);
     let settings = process::run(
         Command::new("find")
@@ -169,7 +169,7 @@ fn builders_that_are_none() {
     refused(
         &warpdrive,
         source.path(),
-        &["--builder", PYTHON_311],
+        &["--builder", PYTHON_311_RUN],
         1,
         &[
             "not been made",
@@ -189,7 +189,7 @@ fn builders_that_are_none() {
 
 #[test]
 fn odd_files_in_the_source() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = tree(&[APP]);
     let place = |name: &str| source.path().join(name);
     process::run(Command::new("mkfifo").arg(place("pipe")));
@@ -225,7 +225,7 @@ fn odd_files_in_the_source() {
 /// A name that forges a line of ours, hides what follows, or turns its direction.
 #[test]
 fn names_of_files_are_shown_escaped() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = tree(&[APP]);
     let names = [
         "a\nwarning: all is well",
@@ -271,7 +271,7 @@ fn names_of_files_are_shown_escaped() {
 /// Each would end the process if its depth were not bounded.
 #[test]
 fn texts_without_an_end_of_their_depth() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let many = |text: &str| text.repeat(100_000);
     let application = APP.1;
     for (file, text) in [
@@ -328,7 +328,7 @@ fn texts_without_an_end_of_their_depth() {
 #[test]
 fn an_unreadable_file_is_named() {
     // Root reads everything: this is for a user.
-    let warpdrive = Warpdrive::as_user(crate::support::users::User::single_id(), PYTHON_311);
+    let warpdrive = Warpdrive::as_user(crate::support::users::User::single_id(), PYTHON_311_RUN);
     let source = tree(&[APP, ("secret.txt", "x")]);
     let source = warpdrive.give(source.path(), "source");
     // Somebody else's: a file of one's own can be read in one's user namespace whatever its mode.
@@ -346,7 +346,7 @@ fn an_unreadable_file_is_named() {
 
 #[test]
 fn a_corrupt_blob_is_found_by_its_digest_and_nothing_is_built_on_it() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = copy_of(&example("flask"), false);
     let report = warpdrive.image("flask", source.path(), &[]);
     let digest = report["config_digest"]
@@ -374,11 +374,10 @@ fn a_corrupt_blob_is_found_by_its_digest_and_nothing_is_built_on_it() {
 
 #[test]
 fn a_damaged_base_layer_is_found_by_its_digest_and_set_aside() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let mut warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = tree(&[APP]);
-    // It has to be unpacked again; the blobs are hard links: the damage goes to a copy.
-    fs::remove_dir_all(warpdrive.store().join("unpacked")).unwrap();
-    fs::create_dir(warpdrive.store().join("unpacked")).unwrap();
+    // The blobs are hard links: the damage goes to a copy.
+    warpdrive.forget_trees();
     let blob = fs::read_dir(warpdrive.store().join("blobs/sha256"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -404,7 +403,7 @@ fn a_damaged_base_layer_is_found_by_its_digest_and_set_aside() {
 
 #[test]
 fn an_assemble_that_fails_or_hangs_leaves_nothing_and_keeps_the_previous_image() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = copy_of(&example("flask"), false);
     let report = warpdrive.image("refused", source.path(), &[]);
     let hooks = source.path().join(".warpdrive/action_hooks");
@@ -441,7 +440,7 @@ fn an_assemble_that_fails_or_hangs_leaves_nothing_and_keeps_the_previous_image()
 
 #[test]
 fn ctrl_c_ends_everything() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = copy_of(&example("flask"), false);
     let hooks = source.path().join(".warpdrive/action_hooks");
     fs::create_dir_all(&hooks).unwrap();
@@ -560,7 +559,7 @@ fn a_builder_that_is_being_made_ends_with_a_signal() {
             .command_in(
                 &warpdrive.place(),
                 &[&path],
-                &["builder", "build", PYTHON_311],
+                &["builder", "build", PYTHON_311_RUN],
             )
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())

@@ -221,7 +221,7 @@ fn another_application_shares_and_a_new_requirement_installs_only_itself() {
 
 #[test]
 fn what_the_index_said_the_last_time_is_installed_while_it_is_asked() {
-    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let warpdrive = Warpdrive::with_own_trees(PYTHON_311_RUN);
     let app = App::new();
     let installed = warpdrive.store().join("cache/fragment");
     let forget = || {

@@ -5,7 +5,7 @@ use crate::support::docker::Docker;
 use crate::support::podman::Podman;
 use crate::support::run::{OPENSHIFT_USER, RunOptions, Running};
 use crate::support::runc::Runc;
-use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
 use crate::support::{http, process, skopeo};
 
 fn serves(running: Running<'_>, who: &str) {
@@ -36,7 +36,7 @@ fn ways(image: &str) -> [RunOptions; 2] {
 
 #[test]
 fn podman_runs_it() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     warpdrive.image("flask", &example("flask"), &[]);
     let podman = Podman::new();
     let image = podman.pull(&format!(
@@ -50,7 +50,7 @@ fn podman_runs_it() {
 
 #[test]
 fn docker_runs_it_from_an_archive_and_through_its_socket() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     warpdrive.image("flask", &example("flask"), &[]);
     let docker = Docker::start();
     docker.load(&warpdrive.docker_archive("flask"));
@@ -70,7 +70,7 @@ fn docker_runs_it_from_an_archive_and_through_its_socket() {
 
 #[test]
 fn runc_runs_it_from_an_umoci_bundle() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     warpdrive.image("flask", &example("flask"), &[]);
     let layout = warpdrive.layout("flask");
     let output =

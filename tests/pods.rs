@@ -15,7 +15,9 @@ use crate::support::pod::{Pod, Step, empty_directory, profile_for_engines, reada
 use crate::support::podman::Podman;
 use crate::support::process::{self, words};
 use crate::support::registry::Registry;
-use crate::support::warpdrive::{PYTHON_39, PYTHON_311, Warpdrive, binary, copy_of, example};
+use crate::support::warpdrive::{
+    PYTHON_39, PYTHON_311, PYTHON_311_RUN, Warpdrive, binary, copy_of, example,
+};
 
 /// A builder, its pod's image in a registry, and that image unpacked.
 pub(crate) struct Cluster {
@@ -166,7 +168,7 @@ fn same_as_roots(cluster: &Cluster, name: &str, step: impl Fn(Step) -> Step) -> 
 
 #[test]
 fn flask_is_built_in_place_and_pushed_by_another_step() {
-    let cluster = Cluster::new(PYTHON_311);
+    let cluster = Cluster::new(PYTHON_311_RUN);
     let built = same_as_roots(&cluster, "flask", |step| step);
     assert_eq!(built["audit"]["verdict"], "passed", "{built}");
 
@@ -201,10 +203,10 @@ fn flask_is_built_in_place_and_pushed_by_another_step() {
 /// The same kind of pod, of another engine.
 #[test]
 fn flask_has_roots_digest_in_a_container_of_podmans() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let registry = Registry::start();
     let target = registry.reference("builders/python:1");
-    push_builder(&warpdrive, PYTHON_311, &target);
+    push_builder(&warpdrive, PYTHON_311_RUN, &target);
     let source = copy_of(&example("flask"), true);
     readable(source.path());
     let expected = warpdrive.image("flask", source.path(), &[]);
@@ -281,7 +283,7 @@ fn every_example_has_roots_digest_in_place() {
 
 #[test]
 fn what_the_set_up_of_a_cluster_leaves_behind_is_refused_by_its_name() {
-    let cluster = Cluster::new(PYTHON_311);
+    let cluster = Cluster::new(PYTHON_311_RUN);
     let source = copy_of(&example("flask"), false);
     let build = |name: &str| cluster.volumes(Cluster::build("app", source.path()), name);
     // Tekton's creds-init, with a HOME in the application's root.
@@ -361,7 +363,7 @@ fn what_the_set_up_of_a_cluster_leaves_behind_is_refused_by_its_name() {
 
 #[test]
 fn what_another_step_wrote_is_pushed_only_as_it_should_be() {
-    let cluster = Cluster::new(PYTHON_311);
+    let cluster = Cluster::new(PYTHON_311_RUN);
     let source = copy_of(&example("flask"), false);
     let step = cluster.volumes(Cluster::build("app", source.path()), "good");
     let built = report(&cluster.pod.run(&step));
@@ -601,7 +603,7 @@ print("work is done", flush=True)
 
 #[test]
 fn the_fence_holds_where_each_attack_succeeds_without_it() {
-    let cluster = Cluster::new(PYTHON_311);
+    let cluster = Cluster::new(PYTHON_311_RUN);
     let source = tempfile::tempdir().unwrap();
     let file = |path: &str, text: &str| {
         let path = source.path().join(path);
@@ -747,16 +749,16 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
 
 #[test]
 fn nested_builds_where_administrators_allow_them() {
-    let cluster = Cluster::new(PYTHON_311);
+    let cluster = Cluster::new(PYTHON_311_RUN);
     let source = copy_of(&example("flask"), false);
     readable(source.path());
     let expected = cluster.warpdrive.image("app", source.path(), &[]);
     let archive = cluster.warpdrive.place().join("builder.tar");
-    let place = format!("oci-archive:{}:{PYTHON_311}", archive.display());
-    cluster.warpdrive.run(&["export", PYTHON_311, &place]);
+    let place = format!("oci-archive:{}:{PYTHON_311_RUN}", archive.display());
+    cluster.warpdrive.run(&["export", PYTHON_311_RUN, &place]);
     let script = format!(
-        "warpdrive --store /data/store import oci-archive:/builder/builder.tar:{PYTHON_311} {PYTHON_311} >&2 && \
-         exec warpdrive --store /data/store image app --builder {PYTHON_311} --path /workspace/source --json"
+        "warpdrive --store /data/store import oci-archive:/builder/builder.tar:{PYTHON_311_RUN} {PYTHON_311_RUN} >&2 && \
+         exec warpdrive --store /data/store image app --builder {PYTHON_311_RUN} --path /workspace/source --json"
     );
     let builder = cluster.pod.empty_directory("builder");
     fs::rename(&archive, builder.join("builder.tar")).unwrap();

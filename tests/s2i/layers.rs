@@ -240,7 +240,7 @@ fn bounds_and_networks_hold_for_what_is_kept() {
 
 #[test]
 fn two_apps_on_one_s2i_builder_share_their_dependencies() {
-    let warpdrive = Warpdrive::new();
+    let mut warpdrive = Warpdrive::new();
     warpdrive.take(PYTHON_311_RUN);
     s2i_builders::python(&warpdrive.store(), PYTHON_311_RUN, "box");
     let app = |text: &str, requirements: &str| {

@@ -39,6 +39,7 @@ pub mod runc;
 pub mod s2i;
 pub mod s2i_builders;
 pub mod secure_git;
+pub mod shared_trees;
 pub mod skopeo;
 pub mod sound;
 pub mod sound_registry;

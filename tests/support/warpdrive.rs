@@ -1,7 +1,8 @@
 //! The tool under test, with a store that has builder images in it.
 //!
 //! Builder images take a minute each to make. They are made once per target directory, in a store of
-//! their own behind a lock, and every test gets a copy of that store whose blobs are hard links.
+//! their own behind a lock, and every test gets a copy of that store: blobs are hard links, unpacked
+//! trees are mounts.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use super::process::{self, words};
+use super::shared_trees::{self, SharedTrees};
 use super::users::User;
 
 /// The Debian 12 builder: what most tests build on.
@@ -90,6 +92,7 @@ pub struct Warpdrive {
     program: PathBuf,
     /// What `image` builds on; without one warpdrive chooses.
     builder: Option<&'static str>,
+    trees: SharedTrees,
 }
 
 impl Warpdrive {
@@ -100,6 +103,7 @@ impl Warpdrive {
             user: None,
             program: binary().to_owned(),
             builder: None,
+            trees: SharedTrees::default(),
         }
     }
 
@@ -107,6 +111,15 @@ impl Warpdrive {
     pub fn with(builder: &'static str) -> Self {
         let mut this = Self::new();
         this.take(builder);
+        this.builder = Some(builder);
+        this
+    }
+
+    /// The same for tests whose commands take unpacked trees away.
+    pub fn with_own_trees(builder: &'static str) -> Self {
+        let mut this = Self::new();
+        let shared = this.take_content(builder);
+        SharedTrees::copy(&shared, &this.store());
         this.builder = Some(builder);
         this
     }
@@ -119,6 +132,7 @@ impl Warpdrive {
             user: Some(user),
             program,
             builder: None,
+            trees: SharedTrees::default(),
         }
     }
 
@@ -140,6 +154,7 @@ impl Warpdrive {
             user: Some(user),
             program,
             builder: Some(builder),
+            trees: SharedTrees::default(),
         };
         let _ = fs::remove_file(this.directory.path().join("builder.tar"));
         this.run(&[
@@ -151,25 +166,44 @@ impl Warpdrive {
     }
 
     /// Adds a builder image to the store.
-    pub fn take(&self, builder: &str) {
+    pub fn take(&mut self, builder: &str) {
+        let shared = self.take_content(builder);
+        let store = self.store();
+        self.trees.mount(&shared, &store);
+    }
+
+    /// Everything but the unpacked trees. Gives the shared store.
+    fn take_content(&self, builder: &str) -> PathBuf {
         let shared = shared(builder);
-        process::run(
-            Command::new("cp")
-                .args(["--archive", "--link", "--no-target-directory"])
-                .arg(&shared)
-                .arg(self.store()),
-        );
+        let store = self.store();
+        fs::create_dir_all(&store).unwrap();
+        for entry in fs::read_dir(&shared).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != "unpacked" {
+                let own = store.join(entry.file_name());
+                shared_trees::copy(&["--archive", "--link"], &entry.path(), &own);
+            }
+        }
         // These are written in place or hold names: not to be shared.
         for name in ["index.json", "index.json.lock", "lock"] {
-            let path = self.store().join(name);
+            let path = store.join(name);
             if let Ok(bytes) = fs::read(&path) {
                 fs::remove_file(&path).unwrap();
                 fs::write(&path, bytes).unwrap();
             }
         }
         for name in ["cache/dependencies", "cache/application"] {
-            let _ = fs::remove_dir_all(self.store().join(name));
+            let _ = fs::remove_dir_all(store.join(name));
         }
+        shared
+    }
+
+    /// Takes away all unpacked trees: what needs one has to unpack it again.
+    pub fn forget_trees(&mut self) {
+        self.trees.unmount();
+        let trees = self.store().join("unpacked");
+        fs::remove_dir_all(&trees).unwrap();
+        fs::create_dir(&trees).unwrap();
     }
 
     /// Adds a builder image to a store that has another.
@@ -345,7 +379,8 @@ impl Warpdrive {
         let needle = store.display().to_string();
         for process in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
             let mounts = fs::read_to_string(process.path().join("mountinfo"));
-            if mounts.is_ok_and(|mounts| mounts.contains(&needle)) {
+            let of_a_command = |line: &str| line.contains(&needle) && !self.trees.has(line);
+            if mounts.is_ok_and(|mounts| mounts.lines().any(of_a_command)) {
                 let command = fs::read_to_string(process.path().join("cmdline"));
                 left.push(format!("{}: {command:?}", process.file_name().display()));
             }
@@ -363,13 +398,18 @@ impl Warpdrive {
 
 impl Drop for Warpdrive {
     fn drop(&mut self) {
-        if !std::thread::panicking() && self.builder.is_some() {
-            self.leaves_nothing();
-        }
+        let left = if !std::thread::panicking() && self.builder.is_some() {
+            self.left_behind()
+        } else {
+            Vec::new()
+        };
+        // Before the directory goes: what is mounted in it belongs to all tests.
+        self.trees.unmount();
         // Unpacked trees of the user's namespace can only be removed there.
         if self.user.is_some() {
             let _ = process::output(&mut self.command(&["store", "rm", "--yes", "--force"]));
         }
+        assert!(left.is_empty(), "left behind: {left:#?}");
     }
 }
 

@@ -1,0 +1,114 @@
+//! Unpacked trees that many stores have in common.
+//!
+//! A builder's tree is ten thousands of files: to link them into the store of each test, and to remove them
+//! after it, takes longer than most tests. A tree is mounted instead, read-only, in a mount namespace of
+//! the test's thread and of what it starts. A store that takes trees away is given a copy of hard links.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::thread::UnshareFlags;
+
+use super::process;
+
+/// Mounts that end with this value. Only the thread that made them can end them.
+#[derive(Default)]
+pub struct SharedTrees {
+    mounted: Vec<PathBuf>,
+}
+
+impl SharedTrees {
+    /// Gives the store at `to` all that the directory `unpacked` of the store at `from` holds.
+    pub fn mount(&mut self, from: &Path, to: &Path) {
+        let trees = from.join("unpacked");
+        if !trees.exists() {
+            return;
+        }
+        own_namespace();
+        for map in entries(&trees) {
+            let own = to.join("unpacked").join(map.file_name().unwrap());
+            make_like(&map, &own);
+            for path in entries(&map) {
+                let own = own.join(path.file_name().unwrap());
+                // Already there by a builder that was taken before.
+                if own.exists() {
+                    continue;
+                }
+                if !path.is_dir() {
+                    // States and locks of trees are written: a file of the store's own.
+                    copy(&["--archive"], &path, &own);
+                    continue;
+                }
+                fs::create_dir(&own).unwrap();
+                rustix::mount::mount_bind(&path, &own).unwrap();
+                self.mounted.push(own.clone());
+                rustix::mount::mount_remount(&own, MountFlags::BIND | MountFlags::RDONLY, "")
+                    .unwrap();
+            }
+        }
+    }
+
+    /// Gives a store trees that it may take away.
+    pub fn copy(from: &Path, to: &Path) {
+        let trees = from.join("unpacked");
+        if trees.exists() {
+            copy(&["--archive", "--link"], &trees, &to.join("unpacked"));
+        }
+    }
+
+    /// Whether a line of `/proc/PID/mountinfo` is one of these mounts.
+    pub fn has(&self, line: &str) -> bool {
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|point| self.mounted.iter().any(|own| own == Path::new(point)))
+    }
+
+    pub fn unmount(&mut self) {
+        for own in self.mounted.drain(..) {
+            let _ = rustix::mount::unmount(&own, UnmountFlags::DETACH);
+        }
+    }
+}
+
+impl Drop for SharedTrees {
+    fn drop(&mut self) {
+        self.unmount();
+    }
+}
+
+/// A mount namespace for this thread and the processes and threads that it starts, once.
+fn own_namespace() {
+    std::thread_local! {
+        static DONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    if DONE.replace(true) {
+        return;
+    }
+    // SAFETY: nothing here relies on a working directory or a umask that is shared with other threads.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+        .expect("a mount namespace: the tests run as root");
+    // What is mounted outside later is seen, what is mounted here is not seen outside.
+    let flags = MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM;
+    rustix::mount::mount_change("/", flags).expect("no mount is passed on");
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn make_like(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for (from, to) in [(from, to), (from.parent().unwrap(), to.parent().unwrap())] {
+        fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    }
+}
+
+/// What `cp` does with one file or tree.
+pub fn copy(options: &[&str], from: &Path, to: &Path) {
+    let mut command = Command::new("cp");
+    command.args(options).arg("--no-target-directory");
+    process::run(command.args([from, to]));
+}
