@@ -8,7 +8,7 @@ use crate::app::contract::{self, Phase, RUN};
 use crate::app::pip_variables;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::oci::{OciError, to_canonical_json};
-use crate::sandbox::Mount;
+use crate::sandbox::{Mount, Network};
 
 use super::request::Request;
 use super::sandbox_inputs::{CERTIFICATES, NPM_REGISTRY, PASSED_ON, SandboxInputs};
@@ -96,6 +96,11 @@ pub(super) fn variables(
     set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     set("PYTHONHASHSEED", "0");
     set("PYTHONDONTWRITEBYTECODE", "1");
+    if inputs.network == Network::None {
+        // Half a minute of further tries finds no network either.
+        set("UV_HTTP_RETRIES", "0");
+        set("PIP_RETRIES", "0");
+    }
     let time = match phase {
         Phase::Dependencies => FIXED_TIME,
         Phase::Application => time,
@@ -374,4 +379,28 @@ pub(super) fn mounts_of_the_host(
         });
     }
     Ok(mounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sandbox_inputs::tests::request;
+    use super::*;
+
+    #[test]
+    fn without_a_network_nothing_is_asked_a_second_time() {
+        let tries = |network: Network, build_env: &[(String, String)]| {
+            let mut request = request();
+            request.network = network;
+            request.build_env = build_env.to_vec();
+            let inputs = SandboxInputs::of_application(&request, None);
+            let all = variables(&inputs, Phase::Dependencies, &[], "/bin", FIXED_TIME).unwrap();
+            let find = |wanted: &str| all.iter().find(|(name, _)| name == wanted).cloned();
+            [find("UV_HTTP_RETRIES"), find("PIP_RETRIES")].map(|pair| pair.map(|(_, value)| value))
+        };
+        let said = |value: &str| Some(value.to_owned());
+        assert_eq!(tries(Network::Host, &[]), [None, None]);
+        assert_eq!(tries(Network::None, &[]), [said("0"), said("0")]);
+        let own = [("PIP_RETRIES".to_owned(), "2".to_owned())];
+        assert_eq!(tries(Network::None, &own), [said("0"), said("2")]);
+    }
 }
