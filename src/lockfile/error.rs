@@ -23,14 +23,16 @@ pub enum LockfileError {
         mend: String,
     },
     #[error(
-        "{path} is not the file that {file} names: its SHA-256 is {found}, and the lock has {}",
-        .expected.join(" or ")
+        "{path} is not the file that {file} names: its SHA-256 is {found}, and the lock has {}{}",
+        .expected.join(" or "), other_files(.others)
     )]
     Archive {
         path: String,
         file: String,
         expected: Vec<String>,
         found: String,
+        /// More files that are not the locked ones.
+        others: Vec<String>,
         mend: String,
         /// Of a file whose name and version the public index has, Pipenv writes down the hashes of that index.
         is_pipenv: bool,
@@ -127,6 +129,13 @@ pub enum LockfileError {
     },
 }
 
+fn other_files(paths: &[String]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    format!("; {} changed as well", paths.join(", "))
+}
+
 impl Explain for LockfileError {
     fn advice(&self) -> Advice {
         let advice = Advice::new(self.to_string());
@@ -139,9 +148,11 @@ impl Explain for LockfileError {
             Self::Python { wanted, .. } => advice.remedy(format!(
                 "choose a builder image with Python {wanted} (`--builder`), or lock for this one"
             )),
-            Self::Archive { path, mend, is_pipenv, .. } => {
+            Self::Archive { path, others, mend, is_pipenv, .. } => {
+                let paths: Vec<&str> = std::iter::once(path).chain(others).map(String::as_str).collect();
                 let advice = advice.remedy(format!(
-                    "put the locked {path} back, or, if the change is intended, run `{mend}` and commit what it writes"
+                    "put the locked {} back, or, if the change is intended, run `{mend}` and commit what it writes",
+                    paths.join(", ")
                 ));
                 if *is_pipenv {
                     return advice.remedy(

@@ -407,16 +407,25 @@ impl Lock {
         &self.file
     }
 
-    /// The error for a file of the tree that is not the locked one.
-    pub fn other_file(&self, archive: &Archive, found: String) -> LockfileError {
-        LockfileError::Archive {
-            path: archive.path.clone(),
+    /// An error if there are files of the tree that are not the locked ones. Each comes with the SHA-256 that it
+    /// has.
+    pub fn expects(&self, changed: &[(&Archive, String)]) -> Result<(), LockfileError> {
+        let [(first, found), others @ ..] = changed else {
+            return Ok(());
+        };
+        let names: Vec<&str> = changed.iter().map(|(archive, _)| &*archive.name).collect();
+        Err(LockfileError::Archive {
+            path: first.path.clone(),
             file: self.file.clone(),
-            expected: archive.sha256.clone(),
-            found,
-            mend: self.manager.lock_again(&archive.name),
+            expected: first.sha256.clone(),
+            found: found.clone(),
+            others: others
+                .iter()
+                .map(|(archive, _)| archive.path.clone())
+                .collect(),
+            mend: self.manager.lock_again(&names),
             is_pipenv: self.manager == Manager::Pipenv,
-        }
+        })
     }
 
     /// Which build requirements must not be looked for in the usual index.

@@ -56,12 +56,15 @@ impl Manager {
         }
     }
 
-    /// The command that locks one package anew: the lock alone is not written again while it fits.
-    pub(super) fn lock_again(self, package: &str) -> String {
+    /// The command that locks these packages anew: the lock alone is not written again while it fits.
+    pub(super) fn lock_again(self, packages: &[&str]) -> String {
         match self {
-            Self::Uv => format!("uv lock --upgrade-package {package}"),
-            Self::Poetry => format!("poetry update --lock {package}"),
-            Self::Pdm => format!("pdm update --no-sync {package}"),
+            Self::Uv => format!(
+                "uv lock --upgrade-package {}",
+                packages.join(" --upgrade-package ")
+            ),
+            Self::Poetry => format!("poetry update --lock {}", packages.join(" ")),
+            Self::Pdm => format!("pdm update --no-sync {}", packages.join(" ")),
             Self::Pipenv | Self::Pylock | Self::Pip => self.mend().to_owned(),
         }
     }

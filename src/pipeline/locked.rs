@@ -153,9 +153,7 @@ pub(super) fn by_version(
     match found {
         Found::Lock(lock) => {
             let selected = lock.select(target)?;
-            for archive in &selected.archives {
-                check(lock, archive, source)?;
-            }
+            check(lock, &selected.archives, source)?;
             let packages = selected.packages.iter();
             let lines = packages.map(|package| match package.version.as_str() {
                 "" => package.name.clone(),
@@ -187,9 +185,7 @@ fn of_lock(
     let Environment { target, libc, .. } = environment;
     let source = asked.indexes;
     let selected = lock.select(target)?;
-    for archive in &selected.archives {
-        check(lock, archive, asked.source)?;
-    }
+    check(lock, &selected.archives, asked.source)?;
     let mut not_for_builds = lock.preview().not_for_builds;
     not_for_builds.extend(lock.builders().bound_of(&selected.packages));
     not_for_builds.sort();
@@ -279,8 +275,21 @@ fn of_lock(
     })
 }
 
-/// Verifies a file of the source by the lock's hash: the installer takes it as it is.
-fn check(lock: &Lock, archive: &Archive, source: &Path) -> Result<(), BuildError> {
+/// Verifies the files of the source by the lock's hashes: the installer takes them as they are.
+fn check(lock: &Lock, archives: &[Archive], source: &Path) -> Result<(), BuildError> {
+    let mut changed = Vec::new();
+    for archive in archives {
+        let found = sha256_of(archive, source)?;
+        if !archive.sha256.contains(&found) {
+            changed.push((archive, found));
+        }
+    }
+    lock.expects(&changed)?;
+    Ok(())
+}
+
+/// The SHA-256 of a file of the source, hexadecimal.
+fn sha256_of(archive: &Archive, source: &Path) -> Result<String, BuildError> {
     let failed = |problem: io::Error| BuildError::Read {
         path: source.join(&archive.path),
         source: problem,
@@ -295,12 +304,7 @@ fn check(lock: &Lock, archive: &Archive, source: &Path) -> Result<(), BuildError
     let mut hash = Sha256Writer::new(io::sink());
     io::copy(&mut file.take(MAX_FILE), &mut hash).map_err(failed)?;
     let (_, digest, _) = hash.finish();
-    let found = digest.to_string();
-    let found = found.strip_prefix("sha256:").unwrap_or(&found);
-    if archive.sha256.iter().any(|expected| expected == found) {
-        return Ok(());
-    }
-    Err(lock.other_file(archive, found.to_owned()).into())
+    Ok(digest.digest().to_owned())
 }
 
 /// The bound names of a project without a lock: the newest file in the name's index that the project allows.
@@ -739,23 +743,35 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        let wheel = "wheels/rates-1.0-py3-none-any.whl";
+        let names = ["costs", "rates"];
+        let path = |name: &str| format!("wheels/{name}-1.0-py3-none-any.whl");
         let hash = crate::oci::sha256_hex(b"locked");
+        let each = |line: &dyn Fn(&str) -> String| names.map(line);
         write(
             "pyproject.toml",
             &format!(
-                "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.10\"\ndependencies = [\"rates\"]\n\
-                 [tool.uv.sources]\nrates = {{ path = \"{wheel}\" }}\n"
+                "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.10\"\ndependencies = [\"costs\", \"rates\"]\n\
+                 [tool.uv.sources]\n{}",
+                each(&|name| format!("{name} = {{ path = \"{}\" }}\n", path(name))).concat()
             ),
         );
+        let of_app = each(&|name| format!("{{ name = \"{name}\" }}")).join(", ");
+        let required =
+            each(&|name| format!("{{ name = \"{name}\", path = \"{}\" }}", path(name))).join(", ");
+        let packages = each(&|name| {
+            format!(
+                "[[package]]\nname = \"{name}\"\nversion = \"1.0\"\nsource = {{ path = \"{}\" }}\n\
+                 wheels = [{{ filename = \"{name}-1.0-py3-none-any.whl\", hash = \"sha256:{hash}\" }}]\n\n",
+                path(name)
+            )
+        });
         write(
             "uv.lock",
             &format!(
                 "version = 1\nrequires-python = \">=3.10\"\n\n\
-                 [[package]]\nname = \"app\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\ndependencies = [{{ name = \"rates\" }}]\n\n\
-                 [package.metadata]\nrequires-dist = [{{ name = \"rates\", path = \"{wheel}\" }}]\n\n\
-                 [[package]]\nname = \"rates\"\nversion = \"1.0\"\nsource = {{ path = \"{wheel}\" }}\n\
-                 wheels = [{{ filename = \"rates-1.0-py3-none-any.whl\", hash = \"sha256:{hash}\" }}]\n"
+                 [[package]]\nname = \"app\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\ndependencies = [{of_app}]\n\n\
+                 [package.metadata]\nrequires-dist = [{required}]\n\n{}",
+                packages.concat()
             ),
         );
         let read = || {
@@ -766,29 +782,44 @@ mod tests {
             let target = Target::of("3.11.2", "glibc 2.36");
             by_version(&found.unwrap().unwrap(), &target, source.path())
         };
-        write(wheel, "locked");
-        assert_eq!(read().unwrap().projects[0].path, wheel);
-        write(wheel, "changed");
-        let error = read().unwrap_err();
+        let (costs, rates) = (path("costs"), path("rates"));
+        write(&costs, "locked");
+        write(&rates, "locked");
+        assert_eq!(read().unwrap().projects[1].path, rates);
         let changed = crate::oci::sha256_hex(b"changed");
-        assert_eq!(
-            error.to_string(),
+        let refused = || {
+            let Err(BuildError::Lockfile(error)) = read() else {
+                panic!("an error of a lock file");
+            };
+            let remedies = crate::app::advice::Explain::advice(&error).remedies;
+            (error.to_string(), remedies)
+        };
+        let said = |path: &str| {
             format!(
-                "{wheel} is not the file that uv.lock names: its SHA-256 is {changed}, and the lock has {hash}"
+                "{path} is not the file that uv.lock names: its SHA-256 is {changed}, and the lock has {hash}"
+            )
+        };
+        let remedy = |paths: &str, command: &str| {
+            vec![format!(
+                "put the locked {paths} back, or, if the change is intended, run `{command}` and commit what it writes"
+            )]
+        };
+        write(&rates, "changed");
+        let command = "uv lock --upgrade-package rates";
+        assert_eq!(refused(), (said(&rates), remedy(&rates, command)));
+        // Both at once: a command for one of them would find the other in its way.
+        write(&costs, "changed");
+        let command = "uv lock --upgrade-package costs --upgrade-package rates";
+        assert_eq!(
+            refused(),
+            (
+                format!("{}; {rates} changed as well", said(&costs)),
+                remedy(&format!("{costs}, {rates}"), command)
             )
         );
-        let BuildError::Lockfile(error) = error else {
-            panic!("{error}");
-        };
-        assert_eq!(
-            crate::app::advice::Explain::advice(&error).remedies,
-            [format!(
-                "put the locked {wheel} back, or, if the change is intended, run `uv lock --upgrade-package rates` and commit what it writes"
-            )]
-        );
         // What the file became is not followed.
-        fs::remove_file(source.path().join(wheel)).unwrap();
-        fs::create_dir(source.path().join(wheel)).unwrap();
+        fs::remove_file(source.path().join(&rates)).unwrap();
+        fs::create_dir(source.path().join(&rates)).unwrap();
         assert!(read().is_err());
     }
 
