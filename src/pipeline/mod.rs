@@ -112,7 +112,7 @@ pub use commit::LABEL_PLAN;
 pub use difference::Difference;
 pub use elsewhere::{OnBase, check_on_base};
 pub use error::BuildError;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use fragments::places_of_wheel;
 pub use handover::check_dependencies;
 pub use index_logins::INDEX_LOGINS;

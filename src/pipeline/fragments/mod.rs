@@ -41,7 +41,7 @@ mod wheel;
 mod wheel_tests;
 mod without_the_base;
 
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 use std::fs::File;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -389,7 +389,7 @@ fn find(store: &Store, key: &str) -> Result<Option<Fragment>, BuildError> {
 
 /// Where the files of a wheel of this name and version go, from the application's root; `None` where it
 /// makes no fragment.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub fn places_of_wheel(
     file: File,
     name: &str,
