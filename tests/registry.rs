@@ -16,7 +16,6 @@ use crate::support::{process, skopeo};
 use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256, to_canonical_json};
 use warpdrive::registry::{
     Client, ClientOptions, Event, RegistryError, Retry, Silent, Transfer, TransferListener,
-    this_platform,
 };
 
 fn client() -> Client {
@@ -201,7 +200,7 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
     let (_b, there) = store();
     let this = image(&here, &[b"mine"], &[]);
     let other = image(&here, &[b"other"], &[("other", "yes")]);
-    let (os, architecture) = this_platform()
+    let (os, architecture) = warpdrive::oci::this_platform()
         .split_once('/')
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .unwrap();

@@ -13,7 +13,7 @@ use crate::support::sound_registry::{Fault, Held, SoundRegistry, part};
 use crate::support::stored::{noise, store};
 use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256};
 use warpdrive::registry::{
-    Client, ClientOptions, Event, Patience, Retry, Silent, TransferListener, this_platform,
+    Client, ClientOptions, Event, Patience, Retry, Silent, TransferListener,
 };
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -124,7 +124,11 @@ fn cut_once(asked: &Asked, held: &mut Held, rest: Reply) -> Option<Reply> {
 }
 
 fn config() -> Vec<u8> {
-    let architecture = this_platform().split_once('/').unwrap().1.to_owned();
+    let architecture = warpdrive::oci::this_platform()
+        .split_once('/')
+        .unwrap()
+        .1
+        .to_owned();
     serde_json::json!({
         "architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []},
     })

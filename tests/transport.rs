@@ -11,7 +11,7 @@ use crate::support::stored::{image, layer, leftovers, noise, store};
 use crate::support::{process, skopeo};
 use serde_json::{Value, json};
 use warpdrive::oci::{Descriptor, ImageConfig, MediaType, descriptor, sha256};
-use warpdrive::registry::{Platforms, Silent, this_platform};
+use warpdrive::registry::{Platforms, Silent};
 use warpdrive::store::Store;
 use warpdrive::transport::{self, Imported, Location, TransportError};
 
@@ -526,7 +526,10 @@ fn hostile_docker_archives_are_refused_and_odd_ones_read() {
     let file = dir.path().join("x.tar");
     let from = format!("docker-archive:{}", file.display());
     let (tar, gzip) = layer(b"content");
-    let mut config = ImageConfig::new("linux", this_platform().split_once('/').unwrap().1);
+    let mut config = ImageConfig::new(
+        "linux",
+        warpdrive::oci::this_platform().split_once('/').unwrap().1,
+    );
     let history = warpdrive::oci::HistoryEntry {
         created: "1980-01-01T00:00:01Z".into(),
         created_by: "test".into(),
@@ -680,7 +683,10 @@ fn zstd_is_unpacked_for_docker_and_read_from_anywhere() {
     let (dir, here) = store();
     let (tar, _) = layer(&noise(50_000, 2));
     let zstd = zstd::encode_all(tar.as_slice(), 3).unwrap();
-    let mut config = ImageConfig::new("linux", this_platform().split_once('/').unwrap().1);
+    let mut config = ImageConfig::new(
+        "linux",
+        warpdrive::oci::this_platform().split_once('/').unwrap().1,
+    );
     let history = warpdrive::oci::HistoryEntry {
         created: "1980-01-01T00:00:01Z".into(),
         created_by: "test".into(),
@@ -729,7 +735,7 @@ fn of_several_platforms_this_machines_is_imported() {
     let (dir, here) = store();
     let mine = image(&here, &[b"mine"], &[]);
     let other = image(&here, &[b"other"], &[]);
-    let platform = this_platform();
+    let platform = warpdrive::oci::this_platform();
     let (os, architecture) = platform.split_once('/').unwrap();
     let entry = |image: &Descriptor, architecture: &str| {
         let mut entry = serde_json::to_value(image).unwrap();
@@ -757,7 +763,7 @@ fn of_several_platforms_this_machines_is_imported() {
 fn an_image_of_another_platform_than_the_one_named_is_refused() {
     let (dir, here) = store();
     let mine = image(&here, &[b"mine"], &[]);
-    let platform = this_platform();
+    let platform = warpdrive::oci::this_platform();
     let (os, _) = platform.split_once('/').unwrap();
     let mut entry = serde_json::to_value(&mine).unwrap();
     entry["platform"] = json!({"os": os, "architecture": "s390x"});

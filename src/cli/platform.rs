@@ -1,6 +1,7 @@
 //! `OS/ARCH[/VARIANT]` on the command line.
 
-use crate::registry::{Platforms, in_words_of_oci};
+use crate::oci::in_words_of_oci;
+use crate::registry::Platforms;
 
 pub(super) fn platform(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split('/').collect();

@@ -1,6 +1,6 @@
 //! The types of the OCI image and distribution specifications, as this project uses them.
 //!
-//! Here: digests, references, canonical JSON, image configurations. Not here: storing bytes
+//! Here: digests, references, canonical JSON, image configurations, which image of several is meant. Not here: storing bytes
 //! (`store`), transferring them (`registry`, `transport`), the content of layers (`layer`).
 //!
 //! `oci-spec` gives descriptors, manifests and indexes. A *configuration* is kept as JSON
@@ -10,7 +10,9 @@
 mod canonical;
 mod config;
 mod digest;
+mod platform;
 mod reference;
+mod selection;
 
 pub use canonical::{from_json, to_canonical_json};
 pub use config::{HistoryEntry, ImageConfig};
@@ -19,7 +21,9 @@ pub use oci_spec::image::{
     Descriptor, DescriptorBuilder, Digest, ImageIndex, ImageIndexBuilder, ImageManifest,
     ImageManifestBuilder, MediaType, Platform, PlatformBuilder,
 };
+pub use platform::{PlatformName, for_platform, in_words_of_oci, platforms_of, this_platform};
 pub use reference::{Reference, ReferenceError};
+pub use selection::{CONTAINERD_NAME, MAX_INDEXES, Selected, in_index, in_saved, named_as_saved};
 
 /// `org.opencontainers.image.ref.name`: the annotation that names an image in an `index.json`.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";

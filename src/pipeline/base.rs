@@ -13,7 +13,7 @@ use crate::layer::Budget;
 use crate::oci::{Digest, Reference, this_architecture};
 use crate::pod::BaseFile;
 use crate::progress::Progress;
-use crate::registry::{Client, ClientOptions, RegistryError, this_platform};
+use crate::registry::{Client, ClientOptions, RegistryError};
 use crate::rootfs;
 use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
@@ -511,7 +511,7 @@ pub(super) fn pull(
     progress.step(&format!("---> Pulling {}", parsed.canonical()));
     // Said once, and before its layers are fetched.
     let client = Client::new(ClientOptions {
-        platform: Some(this_platform()),
+        platform: Some(crate::oci::this_platform()),
         ..ClientOptions::default()
     })?;
     let descriptor = match client.pull(&parsed, store, &Transfers::new(progress)) {

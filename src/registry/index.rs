@@ -5,13 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::error::{RegistryError, tame};
 use super::manifest::{Document, by_digest};
-use super::platform::Platform;
 use super::progress::{Event, TransferListener};
 use super::push::PushReport;
 use super::remote::Remote;
 use super::session::Client;
 use crate::oci::{
-    Descriptor, ImageManifest, Reference, descriptor, docker, from_json, sha256, to_canonical_json,
+    Descriptor, ImageManifest, PlatformName, Reference, descriptor, docker, from_json, sha256,
+    to_canonical_json,
 };
 use crate::store::Store;
 
@@ -226,7 +226,7 @@ fn platform(
     what: &str,
 ) -> Result<Option<Value>, RegistryError> {
     let bytes = remote.config(manifest, what)?;
-    if Platform::of_config(&bytes).is_none() {
+    if PlatformName::of_config(&bytes).is_none() {
         return Ok(None);
     }
     let config: Map<String, Value> =

@@ -9,7 +9,7 @@ use super::configuration::Endpoint;
 use super::detail::page;
 use super::error::{RegistryError, Unreachable, tame};
 use super::http::{HttpRequest, Method, Response};
-use super::platform::{choose, this_platform};
+use super::platform::choose;
 use super::progress::{Event, Silent, TransferListener};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{
@@ -369,7 +369,10 @@ impl Client {
         bytes: Vec<u8>,
         get: &mut dyn FnMut(&Descriptor) -> Result<Vec<u8>, RegistryError>,
     ) -> Result<Resolved, RegistryError> {
-        let platform = self.platform.clone().unwrap_or_else(this_platform);
+        let platform = self
+            .platform
+            .clone()
+            .unwrap_or_else(crate::oci::this_platform);
         let mut index = None;
         let mut current = (top, bytes);
         for _ in 0..MAX_DEPTH {

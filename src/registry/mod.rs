@@ -71,7 +71,7 @@ pub use fetch::{Page, is_ambiguous, join_url, with_login_of};
 pub use index::IndexReport;
 pub use login::AuthStore;
 pub use manifest::{Document, Resolved};
-pub use platform::{check_platform, choose, in_words_of_oci, this_platform};
+pub use platform::{check_platform, choose};
 pub use platforms::{Platforms, reduced};
 pub use progress::{Direction, Event, Silent, Transfer, TransferListener};
 pub use push::PushReport;

@@ -63,7 +63,7 @@ pub fn reduced(
     let entries = index.manifests();
     let chosen: Vec<&Digest> = match platforms {
         Platforms::All => return Ok((entries.clone(), bytes)),
-        Platforms::One(None) => vec![choose(index, &super::this_platform(), what)?.digest()],
+        Platforms::One(None) => vec![choose(index, &crate::oci::this_platform(), what)?.digest()],
         Platforms::One(Some(platform)) => vec![choose(index, platform, what)?.digest()],
         Platforms::Several(platforms) => platforms
             .iter()

@@ -9,19 +9,14 @@ use serde_json::Value;
 use super::error::TransportError;
 use super::{Imported, copy};
 use crate::oci::{
-    Descriptor, ImageIndex, ImageManifest, MAX_METADATA, REF_NAME, Reference, descriptor,
-    from_json, parse_digest,
+    CONTAINERD_NAME, Descriptor, Digest, ImageIndex, ImageManifest, MAX_INDEXES, MAX_METADATA,
+    REF_NAME, Selected, descriptor, from_json, in_index, named_as_saved, parse_digest,
+    this_platform,
 };
 use crate::registry::{
     Document, Event, Platforms, Transfer, TransferListener, check_platform, choose, reduced,
-    this_platform,
 };
 use crate::store::Store;
-
-/// The name that containerd and `BuildKit` give beside `ref.name`, which is only a tag there.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
-/// An index may point to an index, but not for ever.
-pub(super) const MAX_DEPTH: usize = 3;
 
 /// The files of a layout.
 pub(super) trait Layout {
@@ -132,38 +127,44 @@ fn select<'i>(
             .filter_map(|entry| annotation(entry, REF_NAME));
         names.map(|name| name.chars().take(200).collect()).collect()
     };
-    let missing = || TransportError::NoSuchImage {
-        path: path.to_owned(),
-        wanted: tag.map(str::to_owned),
-        found: names(),
-    };
-    match tag {
-        Some(tag) => entries
-            .iter()
-            .find(|entry| annotation(entry, REF_NAME) == Some(tag))
-            .or_else(|| {
-                entries
-                    .iter()
-                    .find(|entry| annotation(entry, CONTAINERD_NAME) == Some(tag))
-            })
-            .ok_or_else(missing),
-        None => match entries.as_slice() {
-            [] => Err(missing()),
-            [only] => Ok(only),
-            _ => Err(TransportError::Ambiguous {
-                path: path.to_owned(),
-                found: names(),
-            }),
+    match in_index(index, tag) {
+        Selected::One(entry) => Ok(entry),
+        Selected::Missing => Err(TransportError::NoSuchImage {
+            path: path.to_owned(),
+            wanted: tag.map(str::to_owned),
+            found: names(),
+        }),
+        Selected::Several => Err(several_images(path, tag, names())),
+    }
+}
+
+/// Of images with one name, or of images of which none was named.
+pub(super) fn several_images(
+    path: &Path,
+    named: Option<&str>,
+    found: Vec<String>,
+) -> TransportError {
+    match named {
+        Some(name) => {
+            let problem = format!(
+                "it has different images with the name {}",
+                name.escape_debug()
+            );
+            TransportError::malformed(path, problem)
+        }
+        None => TransportError::Ambiguous {
+            path: path.to_owned(),
+            found,
         },
     }
 }
 
-/// The manifest of the image with one of these names, where an archive of Docker is an OCI layout, too;
-/// `None` where it is not, or has not all of the image in that form.
+/// The manifest of the image with one of these names and this configuration, where an archive of Docker is an
+/// OCI layout, too; `None` where it is not, or has not all of the image in that form.
 pub(super) fn same_image(
     store: &Store,
     layout: &dyn Layout,
-    names: &[String],
+    (names, config): (&[String], &Digest),
     progress: &dyn TransferListener,
 ) -> Result<Option<Descriptor>, TransportError> {
     if check_version(layout).is_err() {
@@ -174,21 +175,17 @@ pub(super) fn same_image(
     };
     let what = format!("the index.json of {}", layout.path().display());
     let index: ImageIndex = from_json(&index, &what)?;
-    let in_full = |name: &str| name.parse::<Reference>().ok().map(|name| name.canonical());
-    let wanted: Vec<String> = names.iter().filter_map(|name| in_full(name)).collect();
-    let fits = |entry: &&Descriptor| {
-        [CONTAINERD_NAME, REF_NAME].iter().any(|key| {
-            let name = annotation(entry, key).and_then(in_full);
-            name.is_some_and(|name| wanted.contains(&name))
-        })
-    };
-    let entry = match index.manifests().as_slice() {
-        [only] => Some(only),
-        several => several.iter().find(fits),
-    };
-    let Some(entry) = entry else {
+    let Some(entry) = named_as_saved(&index, names) else {
         return Ok(None);
     };
+    match one(layout, entry, None) {
+        // Programs that read `manifest.json` would have another image, and so would the audit.
+        Ok((_, _, manifest)) if manifest.config().digest() != config => {
+            let problem = "its index.json and its manifest.json name different images";
+            return Err(TransportError::malformed(layout.path(), problem));
+        }
+        _ => {}
+    }
     match tree(store, layout, entry, &Wanted::default(), progress) {
         Ok(found) => Ok(Some(found)),
         // Docker names the images of other platforms, and does not write them.
@@ -225,7 +222,7 @@ pub(super) fn one(
 ) -> Result<(Descriptor, Vec<u8>, ImageManifest), TransportError> {
     let path = layout.path();
     let mut current = bare(entry);
-    for _ in 0..MAX_DEPTH {
+    for _ in 0..MAX_INDEXES {
         let bytes = document(layout, &current)?;
         let what = format!("the manifest {} in {}", current.digest(), path.display());
         let claimed = current.media_type().to_string();
@@ -255,7 +252,7 @@ fn several(
     progress: &dyn TransferListener,
 ) -> Result<Descriptor, TransportError> {
     let path = layout.path();
-    if depth >= MAX_DEPTH {
+    if depth >= MAX_INDEXES {
         return Err(too_deep(path));
     }
     let bytes = document(layout, entry)?;
@@ -291,7 +288,7 @@ fn several(
 }
 
 fn too_deep(path: &Path) -> TransportError {
-    let problem = format!("it has indexes of indexes, more than {MAX_DEPTH} deep");
+    let problem = format!("it has indexes of indexes, more than {MAX_INDEXES} deep");
     TransportError::malformed(path, problem)
 }
 

@@ -16,8 +16,8 @@ use super::error::TransportError;
 use super::{Imported, content, copy};
 use crate::layer::{self, Limits, Packing};
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Reference, Sha256Reader, descriptor,
-    from_json, sha256, to_canonical_json,
+    Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Reference, Selected, Sha256Reader,
+    descriptor, from_json, in_saved, sha256, to_canonical_json,
 };
 use crate::registry::{Direction, TransferListener};
 use crate::store::Store;
@@ -259,9 +259,6 @@ pub(super) fn import(
     let name = wanted
         .map(str::to_owned)
         .or_else(|| item.names().first().cloned());
-    if let Some(descriptor) = content::same_image(store, &archive, item.names(), progress)? {
-        return Ok(Imported { descriptor, name });
-    }
     let config_bytes = small(&archive, &item.config)?.ok_or_else(|| {
         TransportError::malformed(
             file,
@@ -269,6 +266,10 @@ pub(super) fn import(
         )
     })?;
     check_name(file, &item.config, &config_bytes)?;
+    let image = (item.names(), &sha256(&config_bytes));
+    if let Some(descriptor) = content::same_image(store, &archive, image, progress)? {
+        return Ok(Imported { descriptor, name });
+    }
     let what = format!("the configuration in {}", file.display());
     let config = ImageConfig::from_bytes(&config_bytes, &what)?;
     let members = item.layers.as_deref().unwrap_or_default();
@@ -332,31 +333,20 @@ fn select<'i>(
             .cloned()
             .collect::<Vec<_>>()
     };
-    let missing = || TransportError::NoSuchImage {
-        path: file.to_owned(),
-        wanted: wanted.map(str::to_owned),
-        found: names(),
-    };
-    let Some(wanted) = wanted else {
-        return match items {
-            [] => Err(missing()),
-            [only] => Ok(only),
-            _ => Err(TransportError::Ambiguous {
-                path: file.to_owned(),
-                found: names(),
-            }),
-        };
-    };
-    let in_full = |name: &str| name.parse::<Reference>().ok().map(|name| name.canonical());
-    let full = in_full(wanted);
-    items
-        .iter()
-        .find(|item| {
-            item.names()
-                .iter()
-                .any(|name| name == wanted || (full.is_some() && in_full(name) == full))
-        })
-        .ok_or_else(missing)
+    match in_saved(
+        items,
+        Item::names,
+        |item| (&item.config, &item.layers),
+        wanted,
+    ) {
+        Selected::One(item) => Ok(item),
+        Selected::Missing => Err(TransportError::NoSuchImage {
+            path: file.to_owned(),
+            wanted: wanted.map(str::to_owned),
+            found: names(),
+        }),
+        Selected::Several => Err(content::several_images(file, wanted, names())),
+    }
 }
 
 /// `HEX.json` and `blobs/sha256/HEX` say what the content's digest is.

@@ -7,11 +7,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::archive::{Output, TarFile, TarWriter, not_added_to, or_unread};
-use super::content::{self, Layout, MAX_DEPTH, Wanted, read_small};
+use super::content::{self, Layout, Wanted, read_small};
 use super::error::TransportError;
 use super::layout::{VERSION, with_entry};
 use super::{Imported, copy};
-use crate::oci::{Descriptor, REF_NAME, parse_digest, to_canonical_json};
+use crate::oci::{Descriptor, MAX_INDEXES, REF_NAME, parse_digest, to_canonical_json};
 use crate::registry::{Direction, TransferListener};
 use crate::store::Store;
 
@@ -103,7 +103,7 @@ impl Others {
             index: json!({}),
             names: BTreeSet::new(),
         };
-        others.collect(&index, MAX_DEPTH)?;
+        others.collect(&index, MAX_INDEXES)?;
         others.index = index;
         Ok(Some(others))
     }

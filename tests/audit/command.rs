@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -97,6 +98,226 @@ fn the_command_gives_the_same_verdict_for_every_place() {
     let wrong = warpdrive(&["audit", "bad:1", "--policy", &policy, &store_option]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `setuid`"));
+}
+
+/// A layout in a directory with the blobs of a store, and this index.
+fn layout(blobs: &Store, place: &Path, index: &Value) {
+    fs::create_dir(place).unwrap();
+    let made = Command::new("cp")
+        .args(["--recursive", "--link"])
+        .args(["oci-layout", "blobs"].map(|name| blobs.root().join(name)))
+        .arg(place)
+        .status();
+    assert!(made.unwrap().success());
+    fs::write(place.join("index.json"), index.to_string()).unwrap();
+}
+
+/// A place with two images is hostile when one of them passes and the other is what arrives.
+#[test]
+fn what_is_judged_is_what_is_imported_or_both_refuse() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(&directory.path().join("store"))).unwrap();
+    let bad = with(Layer::new().file("srv/id", 0o4711, "id"));
+    let entry = |made: &Made, name: &str| {
+        let put = made.put(&store, name);
+        json!({"mediaType": put.media_type(), "digest": put.digest().to_string(), "size": put.size()})
+    };
+    let (good, evil) = (entry(&sound(), "good"), entry(&bad, "evil"));
+    let of = |entry: &Value, more: Value| {
+        let mut entry = entry.clone();
+        let more = more.as_object().unwrap().clone();
+        entry.as_object_mut().unwrap().extend(more);
+        entry
+    };
+    let platform = |entry: &Value, architecture: &str, variant: Option<&str>| {
+        let mut platform = json!({"os": "linux", "architecture": architecture});
+        if let Some(variant) = variant {
+            platform["variant"] = variant.into();
+        }
+        of(entry, json!({"platform": platform}))
+    };
+    let named = |entry: &Value, name: &str| {
+        of(
+            entry,
+            json!({"annotations": {"org.opencontainers.image.ref.name": name}}),
+        )
+    };
+    let index = |entries: &[Value]| {
+        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": entries})
+    };
+    let nested = |entries: &[Value]| {
+        let bytes = warpdrive::oci::to_canonical_json(&index(entries)).unwrap();
+        let (digest, size) = store.put_blob(&bytes).unwrap();
+        index(&[
+            json!({"mediaType": "application/vnd.oci.image.index.v1+json",
+            "digest": digest.to_string(), "size": size}),
+        ])
+    };
+    let this = warpdrive::oci::this_architecture();
+    let other = if this == "s390x" { "ppc64le" } else { "s390x" };
+    let mut places = Vec::new();
+    for (number, (index, tag)) in [
+        (
+            nested(&[
+                platform(&good, this, Some("v3")),
+                platform(&evil, this, None),
+            ]),
+            "",
+        ),
+        (
+            nested(&[
+                platform(&evil, this, Some("v3")),
+                platform(&good, this, None),
+            ]),
+            "",
+        ),
+        (
+            nested(&[platform(&good, other, None), platform(&evil, this, None)]),
+            "",
+        ),
+        (nested(&[good.clone(), evil.clone()]), ""),
+        (
+            nested(&[platform(&good, other, None), platform(&evil, "mips", None)]),
+            "",
+        ),
+        (index(&[named(&good, "app"), named(&evil, "app")]), ":app"),
+        (
+            index(&[named(&evil, "app"), named(&good, "app:latest")]),
+            ":app",
+        ),
+        (
+            index(&[
+                of(
+                    &good,
+                    json!({"annotations": {"io.containerd.image.name": "app"}}),
+                ),
+                named(&evil, "app"),
+            ]),
+            ":app",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let place = directory.path().join(format!("layout-{number}"));
+        layout(&store, &place, &index);
+        places.push(format!("oci:{}{tag}", place.display()));
+    }
+
+    // An archive of `docker save` has `manifest.json`, and may be a layout, too.
+    let archive = |name: &str, members: &[(&str, Vec<u8>)]| {
+        let mut tar = Layer::new();
+        for (path, bytes) in members {
+            tar = tar.file(path, 0o644, bytes);
+        }
+        let path = directory.path().join(name);
+        fs::write(&path, tar.bytes()).unwrap();
+        format!("docker-archive:{}", path.display())
+    };
+    let saved = |made: &Made, prefix: &str, names: &[&str]| {
+        let layers: Vec<String> = (0..made.layers.len())
+            .map(|number| format!("{prefix}-{number}.tar"))
+            .collect();
+        let config = format!("{prefix}-config.json");
+        let mut members: Vec<(String, Vec<u8>)> = layers
+            .iter()
+            .cloned()
+            .zip(made.layers.iter().cloned())
+            .collect();
+        members.push((config.clone(), made.config.to_bytes()));
+        (
+            json!({"Config": config, "RepoTags": names, "Layers": layers}),
+            members,
+        )
+    };
+    let docker = |file: &str,
+                  items: &[&(Value, Vec<(String, Vec<u8>)>)],
+                  layout: Option<&Value>| {
+        let said: Vec<&Value> = items.iter().map(|(said, _)| said).collect();
+        let mut members: Vec<(&str, Vec<u8>)> = items
+            .iter()
+            .flat_map(|(_, members)| members.iter().map(|(path, bytes)| (&**path, bytes.clone())))
+            .collect();
+        members.push(("manifest.json", json!(said).to_string().into_bytes()));
+        let blobs: Vec<(String, Vec<u8>)> = fs::read_dir(store.root().join("blobs/sha256"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                (format!("blobs/sha256/{name}"), fs::read(&path).unwrap())
+            })
+            .collect();
+        if let Some(index) = layout {
+            members.push(("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()));
+            members.push(("index.json", index.to_string().into_bytes()));
+            members.extend(blobs.iter().map(|(path, bytes)| (&**path, bytes.clone())));
+        }
+        archive(file, &members)
+    };
+    let app = ["app:latest"];
+    let full = ["docker.io/library/app:latest"];
+    let (good_app, evil_app) = (saved(&sound(), "g", &app), saved(&bad, "e", &app));
+    let evil_full = saved(&bad, "f", &full);
+    for (place, tag) in [
+        (
+            docker("a.tar", &[&good_app], Some(&index(&[evil.clone()]))),
+            "",
+        ),
+        (
+            docker(
+                "b.tar",
+                &[&good_app],
+                Some(&index(&[named(&evil, "app:latest"), named(&good, "x")])),
+            ),
+            "",
+        ),
+        (
+            docker("c.tar", &[&good_app], Some(&index(&[good.clone()]))),
+            "",
+        ),
+        (docker("d.tar", &[&good_app, &evil_app], None), ":app"),
+        (
+            docker("e.tar", &[&evil_full, &good_app], None),
+            ":app:latest",
+        ),
+        (
+            docker("f.tar", &[&good_app, &evil_full], None),
+            ":docker.io/library/app:latest",
+        ),
+    ] {
+        places.push(format!("{place}{tag}"));
+    }
+
+    let mut verdicts = String::new();
+    for (number, place) in places.iter().enumerate() {
+        let own = format!(
+            "--store={}",
+            directory.path().join(format!("own-{number}")).display()
+        );
+        let judged = warpdrive(&["audit", place, "--json", &own]);
+        let imported = warpdrive(&["import", place, "arrived", &own]);
+        let arrived = if imported.status.success() {
+            let again = warpdrive(&["audit", "arrived", "--json", &own]);
+            assert_eq!(
+                again.status.code(),
+                judged.status.code(),
+                "{place}: {judged:?}"
+            );
+            json_of(&again)["verdict"].to_string()
+        } else {
+            "not imported".to_owned()
+        };
+        let verdict = json_of(&judged)["verdict"].clone();
+        // What does not arrive may be judged, but one that passes is at least the only one for Linux.
+        writeln!(
+            verdicts,
+            "{}: {verdict}, {arrived}",
+            place.replace(&directory.path().display().to_string(), "…")
+        )
+        .unwrap();
+    }
+    insta::assert_snapshot!(verdicts);
 }
 
 #[test]

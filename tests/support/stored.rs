@@ -3,10 +3,10 @@
 use std::fs;
 use std::io::Write;
 
+use warpdrive::oci::this_platform;
 use warpdrive::oci::{
     Descriptor, HistoryEntry, ImageConfig, MediaType, descriptor, sha256, to_canonical_json,
 };
-use warpdrive::registry::this_platform;
 use warpdrive::store::Store;
 
 /// A tar with one file, gzipped: enough of a layer for any tool.

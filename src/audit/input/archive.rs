@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::layer::{Members, Spending, decompressor};
-use crate::oci::{ImageConfig, from_json};
+use crate::oci::{ImageConfig, Selected, from_json, in_saved, sha256};
 
 use super::super::error::AuditError;
 use super::super::paths;
-use super::layout::{Files, from_layout};
+use super::layout::{Files, config_as_layout, from_layout, no_such_image};
 use super::{Image, Layers, layers};
 
 struct Archive {
@@ -76,6 +76,12 @@ struct Entry {
     layers: Vec<String>,
 }
 
+impl Entry {
+    fn names(&self) -> &[String] {
+        self.repo_tags.as_deref().unwrap_or_default()
+    }
+}
+
 struct ArchiveLayers {
     archive: Archive,
     names: Vec<String>,
@@ -98,35 +104,32 @@ pub fn docker_archive(file: &Path, name: Option<&str>) -> Result<Image<'static>,
     let place = file.display().to_string();
     let what = format!("the manifest of {place}");
     let entries: Vec<Entry> = from_json(&archive.read("manifest.json")?, &what)?;
-    let named = |entry: &Entry, name: &str| {
-        let tags = entry.repo_tags.as_deref().unwrap_or_default();
-        tags.iter()
-            .any(|tag| tag == name || tag.strip_suffix(":latest") == Some(name))
-    };
-    let found = match name {
-        Some(name) => entries.iter().find(|entry| named(entry, name)),
-        None if entries.len() == 1 => entries.first(),
-        None => None,
-    };
-    let Some(entry) = found else {
-        let known: Vec<String> = entries
-            .iter()
-            .flat_map(|entry| entry.repo_tags.iter().flatten())
-            .take(20)
-            .map(|tag| format!("`{}`", paths::text(tag.as_bytes())))
-            .collect();
-        return Err(AuditError::NoSuchImage {
-            place,
-            name: name.unwrap_or("(none was given)").to_owned(),
-            known: if known.is_empty() {
-                "no names".into()
-            } else {
-                known.join(", ")
-            },
-        });
+    let entry = match in_saved(
+        &entries,
+        Entry::names,
+        |entry| (&entry.config, &entry.layers),
+        name,
+    ) {
+        Selected::One(entry) => entry,
+        Selected::Several if name.is_some() => {
+            return Err(archive.no_image("it has different images with this name".into()));
+        }
+        Selected::Several | Selected::Missing => {
+            let known: Vec<String> = entries
+                .iter()
+                .flat_map(Entry::names)
+                .take(20)
+                .cloned()
+                .collect();
+            return Err(no_such_image(&archive, name, &known));
+        }
     };
     let bytes = archive.read(&entry.config)?;
     let config = ImageConfig::from_bytes(&bytes, &format!("the configuration in {place}"))?;
+    if config_as_layout(&archive, entry.names())?.is_some_and(|other| other != sha256(&bytes)) {
+        let problem = "its index.json and its manifest.json name different images";
+        return Err(archive.no_image(problem.into()));
+    }
     let diff_ids = config.diff_ids();
     if diff_ids.len() != entry.layers.len() {
         return Err(AuditError::LayerCount {

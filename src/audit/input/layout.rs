@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::layer::Spending;
 use crate::oci::{
-    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_METADATA, REF_NAME, docker,
-    from_json, sha256,
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_INDEXES, MAX_METADATA,
+    REF_NAME, Selected, docker, for_platform, from_json, in_index, named_as_saved, sha256,
+    this_platform,
 };
 
 use super::super::error::AuditError;
@@ -31,9 +32,6 @@ const INDEXES: [&str; 2] = [
     docker::MANIFEST_LIST,
 ];
 const CONFIGS: [&str; 2] = ["application/vnd.oci.image.config.v1+json", docker::CONFIG];
-
-/// How many indexes may nest.
-const MAX_DEPTH: usize = 4;
 
 /// Named files: those of a directory, or the members of an archive.
 pub(super) trait Files: Sync {
@@ -132,30 +130,10 @@ pub(super) fn from_layout<F: Files + 'static>(
     tag: Option<&str>,
 ) -> Result<Image<'static>, AuditError> {
     let place = files.place().display().to_string();
-    let what = format!("the index of {place}");
-    let index: ImageIndex = from_json(&files.read("index.json")?, &what)?;
-    let mut descriptor = choose_name(&index, &place, tag)?;
-    let mut depth = 0;
-    let (manifest, digest) = loop {
-        let bytes = verified(&files, &descriptor)?;
-        let value: Value = from_json(&bytes, &format!("the manifest in {place}"))?;
-        if value.get("manifests").is_some() {
-            if value.get("layers").is_some() {
-                // CVE-2021-41190: another program would read it as the other kind.
-                return Err(files.no_image("it could be read as an image and as an index".into()));
-            }
-            depth += 1;
-            documented(&files, &descriptor, &value, &INDEXES)?;
-            let index: ImageIndex = from_json(&bytes, &what)?;
-            descriptor = choose_platform(&index)
-                .filter(|_| depth < MAX_DEPTH)
-                .ok_or_else(|| files.no_image("it has no image for this platform".into()))?;
-            continue;
-        }
-        documented(&files, &descriptor, &value, &MANIFESTS)?;
-        let manifest: ImageManifest = from_json(&bytes, &format!("the manifest in {place}"))?;
-        break (manifest, descriptor.digest().clone());
-    };
+    check_version(&files)?;
+    let index: ImageIndex =
+        from_json(&files.read("index.json")?, &format!("the index of {place}"))?;
+    let (manifest, digest) = manifest_of(&files, choose_name(&index, &files, tag)?)?;
     let kind = manifest.config().media_type().to_string();
     if !CONFIGS.contains(&kind.as_str()) {
         let kind = text(kind.as_bytes());
@@ -193,6 +171,68 @@ pub(super) fn from_layout<F: Files + 'static>(
         absent: 0,
         spending: Spending::unlimited(),
     })
+}
+
+/// Without this file it is not a layout, whatever else it has.
+fn check_version<F: Files>(files: &F) -> Result<(), AuditError> {
+    let what = format!("the oci-layout of {}", files.place().display());
+    let mark: Value = from_json(&files.read("oci-layout")?, &what)?;
+    match mark.get("imageLayoutVersion").and_then(Value::as_str) {
+        Some(version) if version.starts_with("1.") => Ok(()),
+        _ => Err(files.no_image("it is an OCI image layout of a version other than 1".into())),
+    }
+}
+
+/// The manifest to which an entry of an index leads, with its digest.
+fn manifest_of<F: Files>(
+    files: &F,
+    entry: &Descriptor,
+) -> Result<(ImageManifest, Digest), AuditError> {
+    let place = files.place().display();
+    let what = format!("the manifest in {place}");
+    let mut descriptor = entry.clone();
+    for _ in 0..MAX_INDEXES {
+        let bytes = verified(files, &descriptor)?;
+        let value: Value = from_json(&bytes, &what)?;
+        if value.get("manifests").is_none() {
+            documented(files, &descriptor, &value, &MANIFESTS)?;
+            return Ok((from_json(&bytes, &what)?, descriptor.digest().clone()));
+        }
+        if value.get("layers").is_some() {
+            // CVE-2021-41190: another program would read it as the other kind.
+            return Err(files.no_image("it could be read as an image and as an index".into()));
+        }
+        documented(files, &descriptor, &value, &INDEXES)?;
+        let index: ImageIndex = from_json(&bytes, &format!("the index of {place}"))?;
+        descriptor = choose_platform(&index)
+            .ok_or_else(|| files.no_image("it has no image for this platform".into()))?
+            .clone();
+    }
+    Err(files.no_image(format!(
+        "it has indexes of indexes, more than {MAX_INDEXES} deep"
+    )))
+}
+
+/// The digest of the configuration that an archive of `docker save` with these names has as an OCI layout;
+/// `None` where it is not one.
+pub(super) fn config_as_layout<F: Files>(
+    files: &F,
+    names: &[String],
+) -> Result<Option<Digest>, AuditError> {
+    if files.size("oci-layout")?.is_none() || files.size("index.json")?.is_none() {
+        return Ok(None);
+    }
+    let what = format!("the index of {}", files.place().display());
+    let index: ImageIndex = from_json(&files.read("index.json")?, &what)?;
+    let Some(entry) = named_as_saved(&index, names) else {
+        return Ok(None);
+    };
+    // Docker names the images of other platforms, and does not write them.
+    if files.size(&blob(entry.digest()))?.is_none() {
+        return Ok(None);
+    }
+    let (manifest, _) = manifest_of(files, entry)?;
+    Ok(Some(manifest.config().digest().clone()))
 }
 
 /// A document is what its descriptor and the document itself call it: other programs go by that, and would
@@ -257,57 +297,57 @@ fn verified<F: Files>(files: &F, descriptor: &Descriptor) -> Result<Vec<u8>, Aud
     }
 }
 
-fn choose_name(
-    index: &ImageIndex,
-    place: &str,
+fn choose_name<'i, F: Files>(
+    index: &'i ImageIndex,
+    files: &F,
     tag: Option<&str>,
-) -> Result<Descriptor, AuditError> {
-    let name_of = |descriptor: &Descriptor| {
-        let annotations = descriptor.annotations().as_ref()?;
-        annotations.get(REF_NAME).cloned()
-    };
-    let all = index.manifests();
-    let found = match tag {
-        Some(tag) => all
-            .iter()
-            .find(|descriptor| name_of(descriptor).as_deref() == Some(tag)),
-        None if all.len() == 1 => all.first(),
-        None => None,
-    };
-    found.cloned().ok_or_else(|| {
-        let known: Vec<String> = all
-            .iter()
-            .filter_map(|descriptor| Some(format!("`{}`", name_of(descriptor)?)))
-            .take(20)
-            .collect();
-        AuditError::NoSuchImage {
-            place: place.to_owned(),
-            name: tag.unwrap_or("(none was given)").to_owned(),
-            known: match known.as_slice() {
-                [] => "no names".into(),
-                known => known.join(", "),
-            },
+) -> Result<&'i Descriptor, AuditError> {
+    match in_index(index, tag) {
+        Selected::One(entry) => Ok(entry),
+        Selected::Several if tag.is_some() => {
+            Err(files.no_image("it has different images with this name".into()))
         }
-    })
+        Selected::Several | Selected::Missing => {
+            let name_of = |descriptor: &Descriptor| {
+                let annotations = descriptor.annotations().as_ref()?;
+                annotations.get(REF_NAME).cloned()
+            };
+            let all = index.manifests().iter();
+            let known: Vec<String> = all.filter_map(name_of).take(20).collect();
+            Err(no_such_image(files, tag, &known))
+        }
+    }
 }
 
-/// The image for this machine, else the first for Linux.
-fn choose_platform(index: &ImageIndex) -> Option<Descriptor> {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let fits = |descriptor: &&Descriptor, architecture: Option<&str>| {
-        let Some(platform) = descriptor.platform() else {
-            return architecture.is_none();
+/// The error where a place has no image of a name, or several images and no name was given.
+pub(super) fn no_such_image<F: Files>(
+    files: &F,
+    name: Option<&str>,
+    known: &[String],
+) -> AuditError {
+    let known: Vec<String> = known
+        .iter()
+        .map(|name| format!("`{}`", text(name.as_bytes())))
+        .collect();
+    AuditError::NoSuchImage {
+        place: files.place().display().to_string(),
+        name: name.unwrap_or("(none was given)").to_owned(),
+        known: if known.is_empty() {
+            "no names".into()
+        } else {
+            known.join(", ")
+        },
+    }
+}
+
+/// The image for this machine, else the only one for Linux.
+fn choose_platform(index: &ImageIndex) -> Option<&Descriptor> {
+    for_platform(index, &this_platform()).or_else(|| {
+        let of_linux = |entry: &&Descriptor| {
+            let platform = entry.platform().as_ref();
+            platform.is_some_and(|platform| platform.os().to_string() == "linux")
         };
-        platform.os().to_string() == "linux"
-            && architecture.is_none_or(|wanted| platform.architecture().to_string() == wanted)
-    };
-    let all = index.manifests();
-    all.iter()
-        .find(|descriptor| fits(descriptor, Some(architecture)))
-        .or_else(|| all.iter().find(|descriptor| fits(descriptor, None)))
-        .cloned()
+        let mut all = index.manifests().iter().filter(of_linux);
+        all.next().filter(|_| all.next().is_none())
+    })
 }
