@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::kept::Kept;
 use crate::support::pod::{Pod, Step, empty_directory, profile_for_engines, readable};
 use crate::support::podman::Podman;
 use crate::support::process::{self, words};
@@ -24,9 +25,36 @@ pub(crate) struct Cluster {
     pub(crate) warpdrive: Warpdrive,
     pub(crate) registry: Registry,
     pub(crate) pod: Pod,
-    /// Of the pod's image.
-    digest: String,
 }
+
+/// The pod's image of a builder, unpacked into `rootfs`, and a registry that has it, in `registry`; with the
+/// image's runtime configuration. Made once for each executable, below the target directory.
+fn kept_pod(builder: &'static str) -> (PathBuf, Value) {
+    let kept = Kept::lock(&format!("pod-{builder}")).directory_or(|to| {
+        let warpdrive = Warpdrive::with(builder);
+        let registry = Registry::start();
+        let target = registry.reference(BUILDER);
+        push_builder(&warpdrive, builder, &target);
+        let layout = warpdrive.place().join("pod");
+        let place = format!("oci:{}:pod", layout.display());
+        warpdrive.run(&["copy", &format!("docker://{target}"), &place]);
+        let (enclosure, original) = crate::support::runc::unpack(&layout, "pod", "755");
+        let rootfs = enclosure.directory().join("bundle/rootfs");
+        process::run(
+            enclosure
+                .root("cp")
+                .arg("--archive")
+                .args([&rootfs, &to.join("rootfs")]),
+        );
+        registry.keep(&to.join("registry"));
+        fs::write(to.join("config.json"), original.to_string()).unwrap();
+    });
+    let original = fs::read(kept.join("config.json")).unwrap();
+    (kept, serde_json::from_slice(&original).unwrap())
+}
+
+/// The repository of the pod's image.
+const BUILDER: &str = "builders/python:1";
 
 /// The executable that pods get, without what debuggers read.
 fn stripped(place: &Path) -> PathBuf {
@@ -39,19 +67,21 @@ fn stripped(place: &Path) -> PathBuf {
 impl Cluster {
     pub(crate) fn new(builder: &'static str) -> Self {
         let warpdrive = Warpdrive::with(builder);
-        let registry = Registry::start();
-        let target = registry.reference("builders/python:1");
-        let report = push_builder(&warpdrive, builder, &target);
-        let layout = warpdrive.place().join("pod");
-        let to = format!("oci:{}:pod", layout.display());
-        warpdrive.run(&["copy", &format!("docker://{target}"), &to]);
-        let pod = Pod::unpack(&layout, "pod");
-        fs::remove_dir_all(&layout).unwrap();
+        let (kept, original) = kept_pod(builder);
+        let registry = Registry::start_on(&kept.join("registry"));
+        let pod = Pod::of(kept.join("rootfs"), original);
+        // The image says where it lies: this registry has a port of its own.
+        let own = pod.directory().join("own/opt/warpdrive");
+        fs::create_dir_all(&own).unwrap();
+        let text = fs::read_to_string(kept.join("rootfs/opt/warpdrive/base.json")).unwrap();
+        let mut base: Value = serde_json::from_str(&text).unwrap();
+        let (repository, _) = BUILDER.split_once(':').unwrap();
+        base["repository"] = registry.reference(repository).into();
+        fs::write(own.join("base.json"), base.to_string()).unwrap();
         Self {
             warpdrive,
             registry,
             pod,
-            digest: report["digest"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -205,7 +235,7 @@ fn flask_is_built_in_place_and_pushed_by_another_step() {
 fn flask_has_roots_digest_in_a_container_of_podmans() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let registry = Registry::start();
-    let target = registry.reference("builders/python:1");
+    let target = registry.reference(BUILDER);
     push_builder(&warpdrive, PYTHON_311_RUN, &target);
     let source = copy_of(&example("flask"), true);
     readable(source.path());
@@ -276,9 +306,11 @@ fn every_example_has_roots_digest_in_place() {
     let built = report(&cluster.pod.run(&step));
     assert_eq!(built["digest"], expected["digest"]);
     // The pod's image is the same for everyone.
-    let again = cluster.registry.reference("builders/python:2");
-    let again = push_builder(&cluster.warpdrive, PYTHON_311, &again);
-    assert_eq!(again["digest"], cluster.digest);
+    let push = |name: &str| {
+        let target = cluster.registry.reference(name);
+        push_builder(&cluster.warpdrive, PYTHON_311, &target)["digest"].clone()
+    };
+    assert_eq!(push("builders/python:2"), push("builders/python:3"));
 }
 
 #[test]

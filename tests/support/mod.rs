@@ -23,6 +23,7 @@ pub mod git_server;
 pub mod http;
 pub mod images;
 pub mod interrupted;
+pub mod kept;
 pub mod made;
 pub mod memory;
 pub mod native;

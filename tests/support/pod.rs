@@ -22,6 +22,7 @@ const CLONE_NEW: u64 = 0x7e02_0000 | 0x80;
 /// An image, unpacked, whose containers share volumes.
 pub struct Pod {
     enclosure: Enclosure,
+    rootfs: PathBuf,
     original: Value,
     steps: std::cell::Cell<u32>,
 }
@@ -82,12 +83,15 @@ impl Step {
 }
 
 impl Pod {
-    /// Unpacks `tag` of the layout `layout`.
+    /// Of a root that another test may use at the same time, and the image's runtime configuration. What lies
+    /// in `own` of the pod's directory is on top of the root.
     #[track_caller]
-    pub fn unpack(layout: &Path, tag: &str) -> Self {
-        let (enclosure, original) = super::runc::unpack(layout, tag, "755");
+    pub fn of(rootfs: PathBuf, original: Value) -> Self {
+        let enclosure = Enclosure::new();
+        fs::create_dir(enclosure.directory().join("own")).expect("a directory");
         Self {
             enclosure,
+            rootfs,
             original,
             steps: std::cell::Cell::new(0),
         }
@@ -120,14 +124,14 @@ impl Pod {
                 .args([&root, &place.join("upper"), &place.join("work")]),
         );
         // As engines have it: what a container writes is its own.
-        let lower = self.enclosure.directory().join("bundle/rootfs");
         process::run(
             self.enclosure
                 .root("mount")
                 .args(["-t", "overlay", "overlay", "-o"])
                 .arg(format!(
-                    "lowerdir={},upperdir={},workdir={}",
-                    lower.display(),
+                    "lowerdir={}:{},upperdir={},workdir={}",
+                    self.enclosure.directory().join("own").display(),
+                    self.rootfs.display(),
                     place.join("upper").display(),
                     place.join("work").display()
                 ))

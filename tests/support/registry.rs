@@ -1,5 +1,6 @@
 //! The reference implementation of the distribution specification, on a port of the loopback.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::enclosure::{Enclosure, Inside};
@@ -22,7 +23,33 @@ impl Registry {
     /// `env` holds `REGISTRY_…=…`, which override settings: `REGISTRY_STORAGE_DELETE_ENABLED=false`.
     #[track_caller]
     pub fn start_with(env: &[&str]) -> Self {
+        Self::serve(Enclosure::new(), env)
+    }
+
+    /// With what another one was left with ([`Registry::keep`]).
+    #[track_caller]
+    pub fn start_on(kept: &Path) -> Self {
         let enclosure = Enclosure::new();
+        let own = enclosure.directory().join("registry");
+        process::run(enclosure.root("cp").arg("--recursive").args([kept, &own]));
+        Self::serve(enclosure, &[])
+    }
+
+    /// Copies all that it has.
+    #[track_caller]
+    pub fn keep(&self, to: &Path) {
+        let own = self.enclosure.directory().join("registry");
+        process::run(
+            self.enclosure
+                .root("cp")
+                .arg("--recursive")
+                .arg(own)
+                .arg(to),
+        );
+    }
+
+    #[track_caller]
+    fn serve(enclosure: Enclosure, env: &[&str]) -> Self {
         let directory = enclosure.directory();
         let configuration = serde_json::json!({ // YAML as well
             "version": "0.1",

@@ -31,7 +31,7 @@ const DEFAULT_CAPABILITIES: &[&str] = &[
 
 /// A bundle of `tag` of a layout in an enclosure of its own, with this mode, and its configuration.
 #[track_caller]
-pub(super) fn unpack(layout: &Path, tag: &str, mode: &str) -> (Enclosure, Value) {
+pub fn unpack(layout: &Path, tag: &str, mode: &str) -> (Enclosure, Value) {
     process::tool("runc");
     let enclosure = Enclosure::new();
     let bundle = enclosure.directory().join("bundle");

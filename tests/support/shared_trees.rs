@@ -11,13 +11,41 @@ use std::process::Command;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
+use super::enclosure::Enclosure;
 use super::process;
 
 /// Mounts that end with this value. Only the thread that made them can end them.
 #[derive(Default)]
 pub struct SharedTrees {
     mounted: Vec<PathBuf>,
+    /// They lie in an enclosure, and end with it.
+    is_inside: bool,
 }
+
+/// Copies a store from `$1` to `$2`, and mounts its trees. Prints the mount points.
+const INSIDE: &str = r#"set -eu
+shopt -s nullglob
+like() { mkdir "$2"; chown --reference="$1" "$2"; chmod --reference="$1" "$2"; }
+like "$1" "$2"
+for part in "$1"/*; do
+    [ "$part" = "$1/unpacked" ] || cp --archive --reflink=auto "$part" "$2"
+done
+like "$1/unpacked" "$2/unpacked"
+for map in "$1"/unpacked/*; do
+    own=$2/unpacked/${map##*/}
+    like "$map" "$own"
+    for path in "$map"/*; do
+        if [ -d "$path" ]; then
+            like "$path" "$own/${path##*/}"
+            mount --bind "$path" "$own/${path##*/}"
+            mount -o remount,bind,ro "$own/${path##*/}"
+            echo "$own/${path##*/}"
+        else
+            cp --archive "$path" "$own"
+        fi
+    done
+done
+"#;
 
 impl SharedTrees {
     /// Gives the store at `to` all that the directory `unpacked` of the store at `from` holds.
@@ -50,6 +78,16 @@ impl SharedTrees {
         }
     }
 
+    /// Makes the store `to` of the one at `from`, owners included, for what runs in an enclosure.
+    pub fn inside(enclosure: &Enclosure, from: &Path, to: &Path) -> Self {
+        let mut copy = enclosure.root("bash");
+        let mounted = process::run(copy.args(["-c", INSIDE, "bash"]).args([from, to]));
+        Self {
+            mounted: mounted.lines().map(PathBuf::from).collect(),
+            is_inside: true,
+        }
+    }
+
     /// Gives a store trees that it may take away.
     pub fn copy(from: &Path, to: &Path) {
         let trees = from.join("unpacked");
@@ -66,7 +104,7 @@ impl SharedTrees {
     }
 
     pub fn unmount(&mut self) {
-        for own in self.mounted.drain(..) {
+        for own in self.mounted.drain(..).filter(|_| !self.is_inside) {
             let _ = rustix::mount::unmount(&own, UnmountFlags::DETACH);
         }
     }

@@ -16,6 +16,8 @@ pub struct User {
 }
 
 impl User {
+    pub const SINGLE_ID: &'static str = "warpdrive-single";
+
     /// `warpdrive-tester`, who has ranges in `/etc/subuid` and `/etc/subgid`.
     #[track_caller]
     pub fn with_subids() -> Self {
@@ -33,7 +35,7 @@ impl User {
     /// `warpdrive-single`, who has no subordinate ids.
     #[track_caller]
     pub fn single_id() -> Self {
-        Self::new("warpdrive-single")
+        Self::new(Self::SINGLE_ID)
     }
 
     #[track_caller]

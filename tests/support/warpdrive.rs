@@ -85,6 +85,47 @@ fn shared(builder: &str) -> PathBuf {
     store
 }
 
+/// The same, made by a user and owned by it.
+fn shared_of(user: &str, builder: &'static str) -> PathBuf {
+    let root = shared(builder);
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builders");
+    let lock = File::create(place.join(format!("{builder}-of-{user}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let kept = place.join(format!("{builder}-of-{user}"));
+    if kept.exists() {
+        return kept;
+    }
+    let user = if user == User::SINGLE_ID {
+        User::single_id()
+    } else {
+        User::with_subids()
+    };
+    let archive = place.join(format!("{builder}-for-{}.tar", user.name()));
+    let mut export = Command::new(binary());
+    export.arg("--store").arg(&root).args(["export", builder]);
+    process::run(export.arg(format!("oci-archive:{}:{builder}", archive.display())));
+    let given = user.give(&archive, "builder.tar");
+    fs::remove_file(archive).unwrap();
+    let mut maker = Warpdrive::of_user(user);
+    maker.builder = Some(builder);
+    let from = format!("oci-archive:{}:{builder}", given.display());
+    maker.run(&["import", &from, builder]);
+    // Its tree is unpacked, the installers are fetched.
+    let source = maker.give(&example(WARM[0]), "warm-up");
+    maker.image("warm-up", &source, &[]);
+    maker.run(&["rm", "warm-up"]);
+    let user = maker.user.as_ref().unwrap();
+    let draft = place.join(format!("{builder}-of-{}.draft", user.name()));
+    let _ = fs::remove_dir_all(&draft);
+    let mut copy = user.enclosure().root("cp");
+    process::run(copy.arg("--archive").args([&maker.store(), &draft]));
+    fs::rename(&draft, &kept).unwrap();
+    kept
+}
+
+/// What earlier builds gave: a test's own are not among them.
+const RESULTS: [&str; 2] = ["cache/dependencies", "cache/application"];
+
 /// A store of one's own and the commands that work on it.
 pub struct Warpdrive {
     directory: tempfile::TempDir,
@@ -136,32 +177,17 @@ impl Warpdrive {
         }
     }
 
-    /// The same as another user, whose store is empty but for the builder image.
+    /// The same as another user.
     pub fn as_user(user: User, builder: &'static str) -> Self {
-        let shared = shared(builder);
-        let directory = place();
-        let archive = directory.path().join("builder.tar");
-        let mut command = Command::new(binary());
-        command.arg("--store").arg(&shared);
-        command
-            .args(["export", builder])
-            .arg(format!("oci-archive:{}:{builder}", archive.display()));
-        process::run(&mut command);
-        let archive = user.give(&archive, "builder.tar");
-        let program = user.give(binary(), "warpdrive");
-        let this = Self {
-            directory,
-            user: Some(user),
-            program,
-            builder: Some(builder),
-            trees: SharedTrees::default(),
-        };
-        let _ = fs::remove_file(this.directory.path().join("builder.tar"));
-        this.run(&[
-            "import",
-            &format!("oci-archive:{}:{builder}", archive.display()),
-            builder,
-        ]);
+        let shared = shared_of(user.name(), builder);
+        let mut this = Self::of_user(user);
+        let store = this.store();
+        let user = this.user.as_ref().unwrap();
+        this.trees = SharedTrees::inside(user.enclosure(), &shared, &store);
+        this.builder = Some(builder);
+        for name in RESULTS {
+            let _ = fs::remove_dir_all(store.join(name));
+        }
         this
     }
 
@@ -192,7 +218,7 @@ impl Warpdrive {
                 fs::write(&path, bytes).unwrap();
             }
         }
-        for name in ["cache/dependencies", "cache/application"] {
+        for name in RESULTS {
             let _ = fs::remove_dir_all(store.join(name));
         }
         shared
@@ -405,10 +431,6 @@ impl Drop for Warpdrive {
         };
         // Before the directory goes: what is mounted in it belongs to all tests.
         self.trees.unmount();
-        // Unpacked trees of the user's namespace can only be removed there.
-        if self.user.is_some() {
-            let _ = process::output(&mut self.command(&["store", "rm", "--yes", "--force"]));
-        }
         assert!(left.is_empty(), "left behind: {left:#?}");
     }
 }
