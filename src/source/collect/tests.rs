@@ -52,6 +52,15 @@ fn take(dir: &Path) -> Tree {
     collect(dir, &CollectOptions::default()).unwrap()
 }
 
+/// Giving files to others is for root only.
+#[track_caller]
+fn is_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test gives files to others; run it as root, as `make test` is"
+    );
+}
+
 fn paths(tree: &Tree) -> Vec<&str> {
     tree.entries()
         .iter()
@@ -415,9 +424,7 @@ fn a_filter_that_cannot_be_switched_off_is_not_run() {
 /// A local user's `/tmp/.git` says nothing about what others build in `/tmp/app`.
 #[test]
 fn a_repository_of_another_user_further_up_is_not_asked() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    is_root();
     let dir = source(&[("app/app.py", "x")]);
     git(dir.path(), &["init", "-q"]);
     git(dir.path(), &["add", "."]);
@@ -457,9 +464,7 @@ fn a_broken_repository_is_warned_about() {
 
 #[test]
 fn a_repository_of_another_user_is_read() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    is_root();
     let dir = source(&[("app.py", "x")]);
     git(dir.path(), &["init", "-q"]);
     git(dir.path(), &["add", "."]);
@@ -472,18 +477,29 @@ fn a_repository_of_another_user_is_read() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    let dir = source(&[("app.py", "x"), ("private/key", "")]);
     let error = SourceError::io(
         "read",
         Path::new("private/key"),
         io::Error::from(io::ErrorKind::PermissionDenied),
     );
     assert!(error.to_string().contains("`private/key`") && error.to_string().contains("chmod"));
-    if rustix::process::geteuid().is_root() {
-        return; // root reads everything
-    }
+}
+
+/// Root reads everything: this is done by a thread of another user.
+#[test]
+fn a_file_that_its_user_may_not_read_is_named() {
+    is_root();
+    let dir = source(&[("app.py", "x")]);
+    let user = rustix::process::Uid::from_raw(4711);
+    std::os::unix::fs::chown(dir.path(), Some(user.as_raw()), None).unwrap();
     fs::set_permissions(dir.path().join("app.py"), fs::Permissions::from_mode(0o000)).unwrap();
-    let error = take(dir.path()).digest(None).unwrap_err();
+    // The kernel's user ids belong to threads, and the files of a tree are read by those of a pool.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .start_handler(move |_| rustix::thread::set_thread_res_uid(user, user, user).unwrap())
+        .build()
+        .unwrap();
+    let error = pool.install(|| take(dir.path()).digest(None).unwrap_err());
     assert!(matches!(error, SourceError::Unreadable { .. }), "{error}");
 }
 

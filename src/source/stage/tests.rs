@@ -48,9 +48,10 @@ fn copies_have_the_modes_of_an_image() {
 
 #[test]
 fn owners_are_set_where_that_is_allowed() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test gives files to others; run it as root, as `make test` is"
+    );
     let (dir, dest) = (small(), tempfile::tempdir().unwrap());
     tree(dir.path())
         .stage(dest.path(), Some((1001, 0)))
