@@ -1,19 +1,27 @@
 //! The switches by which tests leave a defence out are in no release: all code that names one is compiled
-//! with debug assertions only. `scripts/check-release` says it of a finished executable; this reads the
-//! sources, and compiles nothing.
+//! with debug assertions only. `scripts/check-release` says it of a finished executable, and `scripts/dist` asks
+//! it; this reads the sources, compiles nothing, and tries the script.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use syn::visit::{self, Visit};
 
+use crate::support::process;
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scripts")
+        .join(name)
+}
+
 /// What `scripts/check-release` looks for.
 fn switches() -> Vec<String> {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/check-release");
-    let text = fs::read_to_string(place).unwrap();
+    let text = fs::read_to_string(script("check-release")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("words=("));
     let line = line.unwrap().strip_suffix(')').unwrap();
     line.split_whitespace()
@@ -158,4 +166,38 @@ fn a_switch_in_a_release_is_found() {
     ] {
         assert_eq!(!released(text, &words).0.is_empty(), found, "{text}");
     }
+}
+
+/// The program of the tests has all switches. A release has no symbols, so what is searched here has none.
+#[test]
+fn the_script_names_every_switch_in_a_program_without_symbols() {
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("warpdrive");
+    process::run(
+        Command::new(process::tool("strip"))
+            .arg("-o")
+            .arg(&program)
+            .arg(env!("CARGO_BIN_EXE_warpdrive")),
+    );
+    let output = process::output(Command::new(script("check-release")).arg(&program));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for word in switches() {
+        process::says(&output, &format!("`{word}` is in {}", program.display()));
+    }
+
+    // Only a program of warpdrive without switches passes.
+    for (content, status) in [("warpdrive-sandbox", 0), ("another program", 1)] {
+        fs::write(&program, content).unwrap();
+        let output = process::output(Command::new(script("check-release")).arg(&program));
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+    }
+}
+
+#[test]
+fn what_people_install_is_searched_for_switches() {
+    let text = fs::read_to_string(script("dist")).unwrap();
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no `{part}`"));
+    let searched = at("\nscripts/check-release \"$program\"\n");
+    assert!(searched > at("\nprogram="));
+    assert!(searched < at("install -m 755 \"$program\""));
 }

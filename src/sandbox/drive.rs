@@ -16,7 +16,8 @@ use super::wire::Size;
 pub(super) const VERB: &str = "__sandbox-run";
 
 fn specification(path: &Path) -> Result<Spec, SandboxError> {
-    let failed = |error| SandboxError::io("reading the specification", error);
+    // With the command's name: `scripts/check-release` looks for it in a program without symbols.
+    let failed = |error| SandboxError::io("__sandbox-run: reading the specification", error);
     let text = std::fs::read(path).map_err(failed)?;
     serde_json::from_slice(&text).map_err(|error| failed(error.into()))
 }
