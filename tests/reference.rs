@@ -24,7 +24,10 @@ fn help(path: &[String], option: &str) -> String {
         .env_clear()
         .output()
         .unwrap();
-    assert!(output.status.success(), "{path:?} {option}");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{path:?} {option}: {output:?}"
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -68,6 +71,8 @@ fn describe(path: &mut Vec<String>, page: &mut String) {
 fn the_page_of_commands_is_what_the_tool_says() {
     let mut page = INTRODUCTION.to_owned();
     describe(&mut Vec::new(), &mut page);
+    let count = page.matches("```text\n").count();
+    assert!(count > 70, "only {count} commands are found");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/commands.md");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&file, page).unwrap();
