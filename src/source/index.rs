@@ -173,6 +173,22 @@ fn parse(record: &[u8]) -> Option<(PathBuf, (Fingerprint, Digest))> {
     Some((path.into(), (print, digest)))
 }
 
+/// The clock of a file system moves in ticks: waits until a change now has another ctime than this.
+#[cfg(test)]
+pub(super) fn until_changes_are_later_than(before: &Metadata) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let before = Fingerprint::of(before).changed;
+    loop {
+        file.as_file()
+            .set_permissions(file.as_file().metadata().unwrap().permissions())
+            .unwrap();
+        if Fingerprint::of(&file.as_file().metadata().unwrap()).changed > before {
+            break;
+        }
+        std::thread::yield_now();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,7 +248,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, b"one").unwrap();
         let before = fs::metadata(&file).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
+        until_changes_are_later_than(&before);
         fs::write(&file, b"two").unwrap();
         let handle = File::options().write(true).open(&file).unwrap();
         handle.set_modified(before.modified().unwrap()).unwrap();

