@@ -1,5 +1,5 @@
 //! Keeps the number of dependencies below a ceiling and their licences on a list: see
-//! `dependencies.toml` beside this file.
+//! `crate_policy.toml` beside this file.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,9 +13,9 @@ fn read(path: &str) -> String {
 }
 
 fn policy() -> toml::Table {
-    read("tests/dependencies.toml")
+    read("tests/crate_policy.toml")
         .parse()
-        .expect("tests/dependencies.toml is TOML")
+        .expect("tests/crate_policy.toml is TOML")
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn the_number_of_dependencies_stays_below_its_ceiling() {
     let count = i64::try_from(packages.len()).expect("a number of packages");
     assert!(
         count <= ceiling,
-        "Cargo.lock has {count} packages, the ceiling is {ceiling}: tests/dependencies.toml"
+        "Cargo.lock has {count} packages, the ceiling is {ceiling}: tests/crate_policy.toml"
     );
 }
 
@@ -83,7 +83,7 @@ fn every_dependency_has_a_licence_of_the_list() {
         .collect();
     assert!(
         refused.is_empty(),
-        "not on the list of tests/dependencies.toml:\n{}",
+        "not on the list of tests/crate_policy.toml:\n{}",
         refused.join("\n")
     );
 }
