@@ -56,9 +56,10 @@ fn connected(result: std::io::Result<impl Sized>) -> i32 {
     result.map_or_else(|error| error.raw_os_error().unwrap_or(99), |_| 0)
 }
 
-/// Not a test of its own: what runs inside of the sandbox, and outside for the controls.
+/// Not a test: the program that other tests run inside of the sandbox, and outside for the controls. Without
+/// the variable it does nothing.
 #[test]
-fn attacks() {
+fn helper_attacks() {
     let Ok(target) = std::env::var("WARPDRIVE_ATTACK") else {
         return;
     };
@@ -180,7 +181,7 @@ impl Services {
         fixture.spec.command = [
             "/probe/tests",
             "--exact",
-            "red_team::attacks",
+            "red_team::helper_attacks",
             "--nocapture",
         ]
         .map(str::to_owned)
@@ -201,7 +202,7 @@ impl Services {
     /// As root of this machine, outside.
     fn outside(&self) -> BTreeMap<String, i32> {
         let output = Command::new(executables().join("tests"))
-            .args(["--exact", "red_team::attacks", "--nocapture"])
+            .args(["--exact", "red_team::helper_attacks", "--nocapture"])
             .env("WARPDRIVE_ATTACK", &self.target)
             .output();
         results(&Ran::from(output.unwrap()))
@@ -513,9 +514,9 @@ fn memory_by_a_tmpfs_of_which_nobody_said_the_size() {
     }
 }
 
-/// Not a test of its own: processes without end, inside of the sandbox.
+/// Not a test: the program of `processes_without_end`. Without the variable it does nothing.
 #[test]
-fn forks() {
+fn helper_forks() {
     if std::env::var_os("WARPDRIVE_FORKS").is_none() {
         return;
     }
@@ -541,7 +542,7 @@ fn processes_without_end() {
         let services = Services::new(who);
         let forks = |without: &[Defence]| -> u32 {
             let mut fixture = services.fixture(who, Network::None, without);
-            fixture.spec.command[2] = "red_team::forks".into();
+            fixture.spec.command[2] = "red_team::helper_forks".into();
             fixture
                 .spec
                 .env
@@ -731,7 +732,7 @@ fn setuid_programs() {
         let outside = Command::new("setpriv")
             .args(["--reuid", "1001", "--regid", "1001", "--clear-groups"])
             .arg(&program)
-            .args(["--exact", "red_team::attacks", "--nocapture"])
+            .args(["--exact", "red_team::helper_attacks", "--nocapture"])
             .env("WARPDRIVE_ATTACK", &services.target)
             .output();
         let outside = Ran::from(outside.unwrap());

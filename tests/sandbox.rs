@@ -646,9 +646,10 @@ fn limits_are_enforced_or_refused() {
     }
 }
 
-/// Runs inside a sandbox with this machine's libraries: tries what must be refused.
+/// Not a test: the program that a test runs inside of a sandbox, with this machine's libraries; it tries what must
+/// be refused. Without the variable it does nothing.
 #[test]
-fn inside() {
+fn helper_inside() {
     let Some(name) = std::env::var_os("WARPDRIVE_TEST_ABSTRACT") else {
         return;
     };
@@ -748,7 +749,7 @@ fn dangerous_system_calls_and_foreign_abstract_sockets_are_out_of_reach() {
         fixture.spec.command = vec![
             "/probe/tests".into(),
             "--exact".into(),
-            "sandbox::inside".into(),
+            "sandbox::helper_inside".into(),
             "--nocapture".into(),
         ];
         fixture
