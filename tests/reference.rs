@@ -1,4 +1,5 @@
-//! Holds the generated pages and schemas to what the tool itself says, and SECURITY.md to the tests that are there.
+//! Holds the generated pages and schemas to what the tool itself says, pages that name tests to those that are there,
+//! and docs/troubleshooting.md to the messages that the program has.
 //! docs/reference/commands.md is the `--help` of every command. `UPDATE=1 cargo test --test integration reference` writes it anew.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -6,6 +7,8 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
+
+use proc_macro2::{TokenStream, TokenTree};
 
 const INTRODUCTION: &str = "\
 # Commands
@@ -131,13 +134,19 @@ fn every_setting_and_hook_is_documented() {
     }
 }
 
-/// A promise in SECURITY.md names the tests that hold it.
+/// A promise in SECURITY.md names the tests that hold it, and docs/original.md those of each difference.
 #[test]
-fn the_tests_of_security_promises_are_there() {
+fn the_tests_that_pages_name_are_there() {
+    for (page, least) in [("SECURITY.md", 30), ("docs/original.md", 20)] {
+        named_tests_are_there(page, least);
+    }
+}
+
+fn named_tests_are_there(page: &str, least: u32) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let text = std::fs::read_to_string(root.join(page)).unwrap();
     let mut count = 0;
-    for name in page.split('`').skip(1).step_by(2) {
+    for name in text.split('`').skip(1).step_by(2) {
         let Some((place, function)) = name.rsplit_once("::") else {
             continue;
         };
@@ -151,16 +160,134 @@ fn the_tests_of_security_promises_are_there() {
             root.join("tests")
                 .join(format!("{}.rs", place.replace("::", "/")))
         };
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("{}", file.display()));
+        let text =
+            std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("{page}: {}", file.display()));
         let declaration = format!("fn {function}(");
         assert!(
             text.contains(&declaration),
-            "{name} is not in {}",
+            "{page}: {name} is not in {}",
             file.display()
         );
         count += 1;
     }
-    assert!(count > 30, "only {count} tests are named");
+    assert!(count > least, "{page} names only {count} tests");
+}
+
+/// The texts in source code, with `…` for what is filled in; without documentation.
+fn literals(tokens: TokenStream, into: &mut Vec<String>) {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Punct(sign) if sign.as_char() == '#' => {
+                tokens.next_if(
+                    |next| matches!(next, TokenTree::Punct(sign) if sign.as_char() == '!'),
+                );
+                tokens.next_if(|next| {
+                    matches!(next, TokenTree::Group(group)
+                        if group.stream().to_string().starts_with("doc"))
+                });
+            }
+            TokenTree::Group(group) => literals(group.stream(), into),
+            TokenTree::Literal(literal) => {
+                if let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string()) {
+                    into.push(filled_in(&text.value()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn filled_in(format: &str) -> String {
+    let mut text = String::new();
+    for (number, part) in format.replace('`', "").split('{').enumerate() {
+        match part.split_once('}') {
+            Some((_, rest)) if number > 0 => {
+                text.push('…');
+                text.push_str(rest);
+            }
+            _ => text.push_str(part),
+        }
+    }
+    text
+}
+
+/// Whether words are in a text of the program, or at the end of one and, as something that is filled in there,
+/// at the beginning of another.
+fn is_said(words: &str, texts: &[String]) -> bool {
+    let ends = |part: &str| {
+        texts
+            .iter()
+            .any(|text| text.contains(&format!("{part} …")) || text.trim_end().ends_with(part))
+    };
+    texts.iter().any(|text| text.contains(words))
+        || words.match_indices(' ').any(|(at, _)| {
+            let rest = &words[at + 1..];
+            texts.iter().any(|text| text.starts_with(rest)) && ends(&words[..at])
+        })
+}
+
+#[test]
+fn the_messages_of_troubleshooting_are_said() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts: Vec<String> = (1..134)
+        .map(|number| std::io::Error::from_raw_os_error(number).to_string())
+        .collect();
+    let mut files = Vec::new();
+    rust_files(&root.join("src"), &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        literals(text.parse().unwrap(), &mut texts);
+    }
+    let page = std::fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
+    let messages: Vec<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" |"))
+        .map(|(message, _)| message.replace('`', ""))
+        .filter(|message| message != "message")
+        .collect();
+    assert!(messages.len() > 25, "{messages:#?}");
+    for message in messages {
+        for part in message.split('…') {
+            let part = part.trim_matches([' ', ';', ':', ',', '.']);
+            assert!(
+                is_said(part, &texts),
+                "docs/troubleshooting.md: `{message}`: nothing in src says `{part}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_message_that_changed_is_noticed() {
+    let mut texts = Vec::new();
+    let source = r#"
+        /// nothing says this
+        #[error("the {phase} phase {}", how(*code))]
+        fn how(code: i32) -> String { format!("failed with status {code}") }
+        fn other() { println!("{name} ended with status {status}") }
+    "#;
+    literals(source.parse().unwrap(), &mut texts);
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(is_said("phase failed with status", &texts), "{texts:?}");
+    assert!(is_said("ended with status", &texts), "{texts:?}");
+    for changed in ["phase ended with status", "nothing says this"] {
+        assert!(!is_said(changed, &texts), "{changed}: {texts:?}");
+    }
+}
+
+/// Those that a release is made of, or that are tests within them.
+fn rust_files(directory: &Path, into: &mut Vec<std::path::PathBuf>) {
+    for item in std::fs::read_dir(directory).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, into);
+        } else if path.extension().is_some_and(|end| end == "rs")
+            && !path.to_string_lossy().ends_with("tests.rs")
+        {
+            into.push(path);
+        }
+    }
 }
 
 /// The schemas that editors take: of the table alone, and of a pyproject.toml with it.
