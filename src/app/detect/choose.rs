@@ -398,7 +398,8 @@ impl Finder<'_> {
         let path = entry::under(self.home, &program);
         match self.files.kind(&path) {
             Some(EntryKind::File { executable: true }) => {
-                Ok(Some(Chosen::simple(Start::Shell { program })))
+                let chosen = Chosen::simple(Start::Shell { program });
+                Ok(Some(chosen.because(format!("{path}: a program"))))
             }
             Some(EntryKind::File { executable: false }) if wanted => {
                 Err(DetectError::NotExecutable { path })

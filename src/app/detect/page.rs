@@ -176,6 +176,7 @@ fn decisions() -> String {
         }
         let tree = tree(files);
         let found = detect(&tree, &Options::default()).unwrap();
+        assert!(!found.because.is_empty(), "{words}");
         let started = line(&tree);
         let started = started.strip_prefix("sh ").unwrap_or(&started);
         let home = match found.plan.home.as_str() {

@@ -228,13 +228,13 @@ fn sudo(
                     ", and sudo lets the image's user act as that account"
                 }
                 (false, _) if entrant.is_some() => {
-                    "with a password that is empty or known to the image's author"
+                    " with a password that is empty or known to the image's author"
                 }
-                (_, true) => "without a password",
+                (_, true) => " without a password",
                 (_, false) if answerable => {
-                    "with a password that is empty or known to the image's author"
+                    " with a password that is empty or known to the image's author"
                 }
-                (_, false) => "with its password",
+                (_, false) => " with its password",
             };
             let without = if present {
                 ""
@@ -242,7 +242,7 @@ fn sudo(
                 ", though there is no sudo"
             };
             let message = format!(
-                "line {} lets {whom} run {} {asks}{without}",
+                "line {} lets {whom} run {}{asks}{without}",
                 rule.line,
                 quoted(&shorten(&rule.commands)),
             );
