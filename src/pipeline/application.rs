@@ -95,9 +95,12 @@ impl Phase2<'_> {
     }
 }
 
+/// Of this finding; its number is raised with a change of what decides it.
+const FORMAT_OF_BUILDER_ONLY: &str = "builder only 1";
+
 /// Cache key of a finding: this application cannot be loaded on its runtime image.
 fn builder_only(key: &str) -> String {
-    sha256_hex(format!("builder only 1 {key}").as_bytes())
+    sha256_hex(format!("{FORMAT_OF_BUILDER_ONLY} {key}").as_bytes())
 }
 
 /// Why the application cannot be loaded on `runtime` although it can on its builder, if an earlier build
