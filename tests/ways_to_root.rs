@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod at_run_time;
+mod base;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::str::FromStr as _;
+use std::sync::Mutex;
 
 use md5::{Digest as _, Md5};
 use serde_json::json;
@@ -25,7 +27,7 @@ use crate::support::made::{Layer, on_top};
 use crate::support::podman::Podman;
 use crate::support::process;
 use crate::support::run::RunOptions;
-use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+use crate::support::warpdrive::Warpdrive;
 
 const BASE: &str = "corpus-base";
 const ACCOUNTS: &str = "root:x:0:0:root:/root:/bin/bash\napp:x:1001:1001::/home/app:/bin/bash\n";
@@ -58,50 +60,21 @@ const PACKAGES: [&str; 4] = ["sudo", "libnss-db", "passwd", "libpam-cap"];
 
 /// What the cases are made of.
 struct Parts {
+    files: base::Files,
+    /// With links to the packages' directories.
     directory: tempfile::TempDir,
-    base: Vec<u8>,
 }
 
 impl Parts {
-    fn new(store: &Store, more: &[&str]) -> Self {
+    fn new(more: &[&str]) -> Self {
+        let files = base::Files::of(&[&PACKAGES[..], more].concat());
         let directory = tempfile::tempdir().unwrap();
-        for package in PACKAGES.iter().chain(more) {
-            let place = directory.path();
-            process::run(
-                Command::new("apt-get")
-                    .current_dir(place)
-                    .args(["download", package]),
-            );
-            let file = fs::read_dir(place)
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .find(|path| {
-                    let name = path.file_name().unwrap().to_string_lossy();
-                    name.starts_with(&format!("{package}_"))
-                })
-                .expect("apt-get has fetched it");
-            for (option, target) in [
-                ("-x", (*package).to_owned()),
-                ("-e", format!("{package}.control")),
-            ] {
-                process::run(
-                    Command::new("dpkg-deb")
-                        .current_dir(place)
-                        .arg(option)
-                        .arg(&file)
-                        .arg(target),
-                );
-            }
+        for entry in fs::read_dir(files.packages()).unwrap() {
+            let entry = entry.unwrap();
+            let link = directory.path().join(entry.file_name());
+            std::os::unix::fs::symlink(entry.path(), link).unwrap();
         }
-        let image = store.image(PYTHON_311_RUN).unwrap().unwrap();
-        let layer = image.manifest.layers()[0].digest();
-        let mut tar = Vec::new();
-        let mut blob = flate2::read::MultiGzDecoder::new(store.open_blob(layer).unwrap());
-        std::io::copy(&mut blob, &mut tar).unwrap();
-        Self {
-            directory,
-            base: tar,
-        }
+        Self { files, directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -110,8 +83,8 @@ impl Parts {
 
     /// A file of the base.
     fn shipped(&self, path: &str) -> Vec<u8> {
-        let mut archive = tar::Archive::new(&self.base[..]);
-        for entry in archive.entries().unwrap() {
+        let mut archive = tar::Archive::new(fs::File::open(self.files.base()).unwrap());
+        for entry in archive.entries_with_seek().unwrap() {
             let mut entry = entry.unwrap();
             if entry.path().unwrap().strip_prefix("./").ok() == Some(Path::new(path)) {
                 let mut bytes = Vec::new();
@@ -122,8 +95,8 @@ impl Parts {
         panic!("{path} is not in the base");
     }
 
-    /// The base's layer with the packages on it, and with their lists.
-    fn with_packages(&self, add: impl FnOnce(&Self, Layer) -> Layer) -> Vec<u8> {
+    /// The files of the packages, with their lists.
+    fn layer(&self, add: impl FnOnce(&Self, Layer) -> Layer) -> Vec<u8> {
         let mut layer = add(self, Layer::new())
             .file("etc/passwd", 0o644, ACCOUNTS)
             .file("etc/group", 0o644, GROUPS)
@@ -169,17 +142,22 @@ impl Parts {
         for package in PACKAGES {
             layer = self.list_of(layer, package);
         }
-        let layer = layer.bytes();
+        layer.bytes()
+    }
+
+    /// The base's layer with this one on it.
+    fn on_the_base(&self, layer: &[u8]) -> Vec<u8> {
+        let base = fs::read(self.files.base()).unwrap();
         // Engines refuse an archive that has a path twice: what is replaced is cut out.
-        let replaced: BTreeSet<PathBuf> = tar::Archive::new(&layer[..])
+        let replaced: BTreeSet<PathBuf> = tar::Archive::new(layer)
             .entries()
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().into_owned())
             .collect();
-        let mut tar = Vec::with_capacity(self.base.len() + layer.len());
+        let mut tar = Vec::with_capacity(base.len() + layer.len());
         let mut kept = 0;
         let mut end = 0;
-        for entry in tar::Archive::new(&self.base[..]).entries().unwrap() {
+        for entry in tar::Archive::new(&base[..]).entries().unwrap() {
             let entry = entry.unwrap();
             let path = entry.path().unwrap().into_owned();
             let begin = usize::try_from(entry.raw_header_position()).unwrap();
@@ -187,12 +165,12 @@ impl Parts {
             let size = usize::try_from(entry.size()).unwrap();
             end = content + size.div_ceil(512) * 512;
             if replaced.contains(path.strip_prefix("./").unwrap_or(&path)) {
-                tar.extend_from_slice(&self.base[kept..begin]);
+                tar.extend_from_slice(&base[kept..begin]);
                 kept = end;
             }
         }
-        tar.extend_from_slice(&self.base[kept..end]);
-        tar.extend(layer);
+        tar.extend_from_slice(&base[kept..end]);
+        tar.extend_from_slice(layer);
         tar
     }
 
@@ -314,9 +292,9 @@ struct Engine {
 }
 
 impl Engine {
-    fn run(&self, name: &str, script: &str) -> Output {
+    /// Takes an image out of the store: its layers that are new, so that the base's is taken once.
+    fn take(&self, name: &str) -> String {
         let image = format!("localhost/corpus:{name}");
-        // The base's layer is taken once.
         process::run(self.podman.other("skopeo").args([
             "--insecure-policy",
             "copy",
@@ -324,6 +302,11 @@ impl Engine {
             &format!("oci:{}:{name}", self.layout.display()),
             &format!("containers-storage:{image}"),
         ]));
+        image
+    }
+
+    fn run(&self, name: &str, script: &str) -> Output {
+        let image = self.take(name);
         self.podman
             .output(&RunOptions::new(image).command(["sh", "-c", script]))
     }
@@ -1663,62 +1646,47 @@ fn high(report: &Report) -> Vec<&'static str> {
     grave.map(|finding| finding.rule).collect()
 }
 
+// Each of these has a podman of its own, which takes the base once: few tests of many cases.
+
 #[test]
 fn ways_through_pam_and_their_near_twins() {
-    try_all(|parts, _| of_pam(parts));
+    try_all(|parts, _| {
+        let mut cases = of_pam(parts);
+        cases.extend(of_all_stacks_of_pam(parts));
+        cases.extend(of_files_of_pam_modules(parts));
+        cases
+    });
 }
 
 #[test]
-fn ways_through_all_stacks_of_pam_and_their_near_twins() {
-    try_all(|parts, _| of_all_stacks_of_pam(parts));
-}
-
-#[test]
-fn ways_through_groups_and_passwords_and_their_near_twins() {
-    try_all(|parts, _| of_groups_and_passwords(parts));
+fn ways_through_groups_passwords_and_sudo_and_their_near_twins() {
+    try_all(|parts, _| {
+        let mut cases = of_groups_and_passwords(parts);
+        cases.extend(of_sudo(parts));
+        cases.extend(of_settings_of_sudo());
+        cases.extend(of_steps_of_sudo());
+        cases
+    });
 }
 
 #[test]
 fn ways_through_the_linker_and_the_name_service_and_their_near_twins() {
     try_all(|parts, engine| {
         let database = database(parts, engine);
-        of_the_linker_and_the_name_service(parts, &database)
+        let mut cases = of_the_linker_and_the_name_service(parts, &database);
+        cases.extend(of_conversions(parts));
+        cases
     });
 }
 
 #[test]
-fn ways_through_conversions_of_character_sets_and_their_near_twins() {
-    try_all(|parts, _| of_conversions(parts));
-}
-
-#[test]
-fn ways_through_sudo_and_their_near_twins() {
-    try_all(|parts, _| of_sudo(parts));
-}
-
-#[test]
-fn ways_through_settings_of_sudo_and_their_near_twins() {
-    try_all(|_, _| of_settings_of_sudo());
-}
-
-#[test]
-fn ways_through_steps_of_sudo_and_their_near_twins() {
-    try_all(|_, _| of_steps_of_sudo());
-}
-
-#[test]
-fn ways_through_files_of_pam_modules_and_their_near_twins() {
-    try_all(|parts, _| of_files_of_pam_modules(parts));
-}
-
-#[test]
-fn ways_through_programs_and_their_near_twins() {
-    try_all(|parts, _| of_programs(parts));
-}
-
-#[test]
-fn ways_through_what_a_container_adds_and_their_near_twins() {
-    try_all(|parts, _| of_what_a_container_adds(parts));
+fn ways_through_programs_links_and_what_a_container_adds_and_their_near_twins() {
+    try_all(|parts, _| {
+        let mut cases = of_programs(parts);
+        cases.extend(of_what_a_container_adds(parts));
+        cases.extend(at_run_time::of_links_within_a_layer(parts));
+        cases
+    });
 }
 
 #[test]
@@ -1775,6 +1743,9 @@ fn database(parts: &Parts, engine: &Engine) -> Vec<u8> {
     database
 }
 
+/// Cases of a test that are tried at once.
+const AT_ONCE: usize = 2;
+
 /// Judges each case by the audit and by a real run.
 fn try_all(make: impl Fn(&Parts, &Engine) -> Vec<Case>) {
     try_each(make, true);
@@ -1796,10 +1767,10 @@ fn try_each_on(
     make: impl Fn(&Parts, &Engine) -> Vec<Case>,
     is_run: bool,
 ) {
-    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let parts = Parts::new(packages);
+    let warpdrive = Warpdrive::new();
+    base::link(&parts, &parts.layer(add), &warpdrive.store());
     let store = Store::open(Some(&warpdrive.store())).unwrap();
-    let parts = Parts::new(&store, packages);
-    put_base(&store, &parts.with_packages(add));
     let engine = Engine {
         podman: Podman::new(),
         layout: warpdrive.store(),
@@ -1809,44 +1780,69 @@ fn try_each_on(
         [""; 0],
         "the base itself"
     );
+    if is_run {
+        engine.take(BASE);
+    }
 
     let cases = make(&parts, &engine);
     assert!(!cases.is_empty());
-    let mut wrong = String::new();
-    for case in cases {
-        for (is_way, layer) in [(true, case.way), (false, case.twin)] {
-            let name = format!("{}-{}", case.name, if is_way { "way" } else { "twin" });
-            on_top(&store, BASE, &name, vec![layer], |_| {});
-            let output = is_run.then(|| engine.run(&name, case.script));
-            let becomes_root = output.as_ref().is_none_or(|output| {
-                String::from_utf8_lossy(&output.stdout)
-                    .lines()
-                    .any(|line| line == "0")
-            }) && (is_run || is_way);
-            let alone = judged(&store, &name, None);
-            let trusting = judged(&store, &name, Some(BASE));
-            let agrees = match case.says {
-                _ if !is_way => high(&alone).is_empty() && high(&trusting).is_empty(),
-                Says::High(rule) => high(&alone).contains(&rule) && high(&trusting).contains(&rule),
-                Says::WithBase(rule) => {
-                    alone
-                        .findings
-                        .iter()
-                        .any(|finding| finding.rule == "self-vouched")
-                        && high(&trusting).contains(&rule)
+    let names: BTreeSet<&str> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have one name");
+    let cases = Mutex::new(cases.into_iter());
+    let wrong = Mutex::new(String::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = cases.lock().unwrap().next();
+                    let Some(case) = next else {
+                        break;
+                    };
+                    let words = tried(&store, is_run.then_some(&engine), case);
+                    wrong.lock().unwrap().push_str(&words);
                 }
-            };
-            if becomes_root != is_way || !agrees {
-                writeln!(
-                    wrong,
-                    "{name}: root: {becomes_root}; high: {:?}, with the base: {:?}\n{}\n",
-                    high(&alone),
-                    high(&trusting),
-                    output.as_ref().map(process::words).unwrap_or_default(),
-                )
-                .unwrap();
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What is wrong with a case, with its name.
+fn tried(store: &Store, engine: Option<&Engine>, case: Case) -> String {
+    let mut wrong = String::new();
+    for (is_way, layer) in [(true, case.way), (false, case.twin)] {
+        let name = format!("{}-{}", case.name, if is_way { "way" } else { "twin" });
+        on_top(store, BASE, &name, vec![layer], |_| {});
+        let output = engine.map(|engine| engine.run(&name, case.script));
+        let becomes_root = output.as_ref().map_or(is_way, |output| {
+            String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .any(|line| line == "0")
+        });
+        let alone = judged(store, &name, None);
+        let trusting = judged(store, &name, Some(BASE));
+        let agrees = match case.says {
+            _ if !is_way => high(&alone).is_empty() && high(&trusting).is_empty(),
+            Says::High(rule) => high(&alone).contains(&rule) && high(&trusting).contains(&rule),
+            Says::WithBase(rule) => {
+                alone
+                    .findings
+                    .iter()
+                    .any(|finding| finding.rule == "self-vouched")
+                    && high(&trusting).contains(&rule)
             }
+        };
+        if becomes_root != is_way || !agrees {
+            writeln!(
+                wrong,
+                "{name}: root: {becomes_root}; high: {:?}, with the base: {:?}\n{}\n",
+                high(&alone),
+                high(&trusting),
+                output.as_ref().map(process::words).unwrap_or_default(),
+            )
+            .unwrap();
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    wrong
 }

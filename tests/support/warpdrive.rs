@@ -45,7 +45,7 @@ pub fn example(name: &str) -> PathBuf {
 }
 
 /// The store that has this builder image, and the wheels that earlier tests fetched.
-fn shared(builder: &str) -> PathBuf {
+pub fn shared_store(builder: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builders");
     fs::create_dir_all(&place).unwrap();
     let lock = File::create(place.join(format!("{builder}.lock"))).unwrap();
@@ -87,7 +87,7 @@ fn shared(builder: &str) -> PathBuf {
 
 /// The same, made by a user and owned by it.
 fn shared_of(user: &str, builder: &'static str) -> PathBuf {
-    let root = shared(builder);
+    let root = shared_store(builder);
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builders");
     let lock = File::create(place.join(format!("{builder}-of-{user}.lock"))).unwrap();
     lock.lock().unwrap();
@@ -125,6 +125,26 @@ fn shared_of(user: &str, builder: &'static str) -> PathBuf {
 
 /// What earlier builds gave: a test's own are not among them.
 const RESULTS: [&str; 2] = ["cache/dependencies", "cache/application"];
+
+/// Gives a store all that another has, but for the unpacked trees, as hard links.
+pub fn link_store(shared: &Path, store: &Path) {
+    fs::create_dir_all(store).unwrap();
+    for entry in fs::read_dir(shared).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "unpacked" {
+            let own = store.join(entry.file_name());
+            shared_trees::copy(&["--archive", "--link"], &entry.path(), &own);
+        }
+    }
+    // These are written in place or hold names: not to be shared.
+    for name in ["index.json", "index.json.lock", "lock"] {
+        let path = store.join(name);
+        if let Ok(bytes) = fs::read(&path) {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+}
 
 /// A store of one's own and the commands that work on it.
 pub struct Warpdrive {
@@ -200,24 +220,9 @@ impl Warpdrive {
 
     /// Everything but the unpacked trees. Gives the shared store.
     fn take_content(&self, builder: &str) -> PathBuf {
-        let shared = shared(builder);
+        let shared = shared_store(builder);
         let store = self.store();
-        fs::create_dir_all(&store).unwrap();
-        for entry in fs::read_dir(&shared).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_name() != "unpacked" {
-                let own = store.join(entry.file_name());
-                shared_trees::copy(&["--archive", "--link"], &entry.path(), &own);
-            }
-        }
-        // These are written in place or hold names: not to be shared.
-        for name in ["index.json", "index.json.lock", "lock"] {
-            let path = store.join(name);
-            if let Ok(bytes) = fs::read(&path) {
-                fs::remove_file(&path).unwrap();
-                fs::write(&path, bytes).unwrap();
-            }
-        }
+        link_store(&shared, &store);
         for name in RESULTS {
             let _ = fs::remove_dir_all(store.join(name));
         }
@@ -237,7 +242,7 @@ impl Warpdrive {
         let archive = self.place().join("builder.tar");
         let place = format!("oci-archive:{}:{builder}", archive.display());
         let mut command = Command::new(binary());
-        command.arg("--store").arg(shared(builder));
+        command.arg("--store").arg(shared_store(builder));
         process::run(command.args(["export", builder, &place]));
         self.run(&["import", &place, builder]);
         fs::remove_file(archive).unwrap();
