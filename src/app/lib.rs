@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adding;
+pub mod address;
 pub mod advice;
 pub mod assemble;
 pub mod cli;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::address::{Address, name_and_address};
+
 /// pip's variable, uv's, and other variables of uv with the same meaning.
 const SAME: &[(&str, &str, &[&str])] = &[
     ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", &["UV_INDEX_URL"]),
@@ -28,35 +30,41 @@ pub fn has_own_index<'l>(
     let known: Vec<String> = DEFAULT_INDEX
         .iter()
         .filter_map(|name| environment.get(*name))
-        .map(|value| address(value.trim()))
-        .chain(PYPI.map(str::to_owned))
+        .map(|value| key(value))
+        .chain(PYPI.map(key))
         .collect();
     lines.into_iter().any(|line| {
         let mut options = ["--index-url", "--pypi-url", "-i"].iter();
         let value = options.find_map(|option| line.trim().strip_prefix(option));
         let url = value.map(|value| value.trim_start_matches(['=', ' ', '\t']));
-        url.is_some_and(|url| url.contains("://") && !known.contains(&address(url)))
+        url.is_some_and(|url| url.contains("://") && !known.contains(&key(url)))
     })
 }
 
 /// Whether it is the address of the public index.
 pub fn is_pypi(index: &str) -> bool {
-    PYPI.contains(&address(index).as_str())
+    let wanted = key(index);
+    PYPI.iter().any(|known| key(known) == wanted)
 }
 
 /// The address of an index without its name (`corp=https://…`), its login, and the slash at its end.
 pub fn address(index: &str) -> String {
-    let url = match index.split_once('=') {
-        Some((name, url)) if !name.contains(':') => url,
-        _ => index,
-    };
-    let url = url.trim_end_matches('/');
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
-    format!("{scheme}://{}", &rest[start..])
+    let (_, url) = name_and_address(index);
+    let bare = Address::of(url).map_or_else(|| url.to_owned(), |url| url.without_login());
+    bare.trim_end_matches('/').to_owned()
+}
+
+/// The same for people.
+pub fn shown(index: &str) -> String {
+    let (_, url) = name_and_address(index);
+    let bare = Address::of(url).map_or_else(|| url.to_owned(), |url| url.shown());
+    bare.trim_end_matches('/').to_owned()
+}
+
+/// Equal for two ways to write the address of one index.
+pub fn key(index: &str) -> String {
+    let (_, url) = name_and_address(index);
+    Address::of(url).map_or_else(|| url.trim_end_matches('/').to_owned(), |url| url.key())
 }
 
 /// The variables that uv needs beside these.
@@ -180,6 +188,9 @@ mod tests {
             ),
             ("--index-url https://mirror.example/simple", false),
             ("--index-url https://pypi.org/simple/", false),
+            ("--index-url https://PyPI.org:443/simple", false),
+            // The host of this one ends at the `?`.
+            ("--index-url https://corp.example?@pypi.org/simple", true),
             ("--extra-index-url https://corp.example/simple", false),
             ("flask", false),
         ] {

@@ -82,10 +82,7 @@ fn indexes(
         found.pop()
     });
     found.push(first.unwrap_or_else(|| "https://pypi.org/simple".to_owned()));
-    let mut shown: Vec<String> = found
-        .iter()
-        .map(|url| pip_variables::address(url))
-        .collect();
+    let mut shown: Vec<String> = found.iter().map(|url| pip_variables::shown(url)).collect();
     let mut seen = std::collections::BTreeSet::new();
     shown.retain(|url| seen.insert(url.clone()));
     shown

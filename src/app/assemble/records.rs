@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::super::address::Address;
 use super::super::requirement::normalize;
 use super::super::roots::Roots;
 use super::AssembleError;
@@ -377,21 +378,16 @@ pub(super) fn normalise(distribution: &Distribution) -> Result<(), AssembleError
 fn public_origin(text: &str) -> Option<String> {
     let mut value: serde_json::Value = serde_json::from_str(text).ok()?;
     let url = value.get("url")?.as_str()?.to_owned();
-    let (scheme, rest) = url.split_once("://")?;
-    if scheme == "file" {
+    let address = Address::of(&url)?;
+    // Behind a host that another character ends, a part of a login may stand.
+    let has_path = address.rest.is_empty() || address.rest.starts_with('/');
+    if address.scheme.eq_ignore_ascii_case("file") || !has_path {
         return None;
     }
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
     // `git@` of ssh is a name, not a secret.
-    let host = if authority.starts_with("git@") {
-        authority
-    } else {
-        host
-    };
-    value["url"] = format!("{scheme}://{host}/{path}").into();
+    if address.login != Some("git") {
+        value["url"] = address.without_login().into();
+    }
     Some(value.to_string())
 }
 
@@ -518,6 +514,7 @@ mod tests {
             public_origin(r#"{"url":"file:///home/x","dir_info":{}}"#),
             None
         );
+        assert_eq!(public_origin(r#"{"url":"https://u:p?w@a/x"}"#), None);
         assert_eq!(
             public_origin(r#"{"url":"https://u:p@example.com/x.git","vcs_info":{"vcs":"git","commit_id":"1"}}"#).unwrap(),
             r#"{"url":"https://example.com/x.git","vcs_info":{"commit_id":"1","vcs":"git"}}"#

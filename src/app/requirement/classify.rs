@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::super::address::percent_decoded_text;
 use super::super::files::{self, Files};
 use super::problem::{self, Wrong, uv_cannot, wrong};
 use super::{LineKind, name_of, normalize};
@@ -358,7 +359,7 @@ fn without_scheme(written: &str) -> &str {
 fn plain_path(written: &str) -> String {
     let path = without_scheme(written);
     let path = path.split('#').next().unwrap_or(path);
-    percent_decoded(path.trim_end())
+    percent_decoded_text(path.trim_end())
 }
 
 /// What a path may mean in the source, without reading the source; empty for a path outside.
@@ -398,7 +399,7 @@ fn local(
         Some(at) => (&path[..at], format!("{}{after}", &path[at..])),
         None => (path, after.to_owned()),
     };
-    let path = percent_decoded(path.trim_end());
+    let path = percent_decoded_text(path.trim_end());
     let of_kind = |path: Option<String>| LineKind::Local {
         path,
         extras: extras.clone(),
@@ -451,19 +452,4 @@ fn is_installable(files: &dyn Files, path: &str) -> bool {
     ["pyproject.toml", "setup.py", "setup.cfg"]
         .iter()
         .any(|name| files.is_file(&files::join(path, name).unwrap_or_default()))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let code = (*byte == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(code.unwrap_or(*byte));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
