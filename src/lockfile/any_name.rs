@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use crate::app::address::Address;
 use crate::app::declared::binding::glob;
 use crate::app::files::{self, Files};
-use crate::app::pip_variables::{DEFAULT_INDEX, address};
+use crate::app::pip_variables::{DEFAULT_INDEX, address, key};
 
 use super::fit::at;
 use super::packages::Index;
@@ -43,7 +44,7 @@ impl AnyName {
             place: place.to_owned(),
             name: name
                 .filter(|name| !name.is_empty())
-                .map_or_else(|| host(url), str::to_owned),
+                .map_or_else(|| shown_place(url).to_owned(), str::to_owned),
             address: address(url),
             or: match manager {
                 "pdm" => "include_packages in it names the packages",
@@ -89,7 +90,7 @@ impl Installer<'_> {
 
     /// Whether it asks this index for every name.
     fn asks(&self, url: &str) -> bool {
-        let wanted = address(url);
+        let wanted = key(url);
         let more: &[&str] = if self.is_pip { &[] } else { &OF_UV };
         url.is_empty()
             || Index::at(None, url).url.is_none()
@@ -98,7 +99,7 @@ impl Installer<'_> {
                 .chain(more)
                 .filter_map(|name| self.environment.get(*name))
                 .flat_map(|value| value.split_whitespace())
-                .any(|known| address(known) == wanted)
+                .any(|known| key(known) == wanted)
     }
 }
 
@@ -211,9 +212,7 @@ fn indexes_of_uv(settings: &Table) -> Vec<(Option<&str>, &str)> {
     found
 }
 
-/// The host of an address, without a login.
-fn host(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default();
-    host.rsplit('@').next().unwrap_or_default().to_owned()
+/// The host of an address with its port, without a login.
+fn shown_place(url: &str) -> &str {
+    Address::of_scheme("https", url).shown_place()
 }

@@ -164,13 +164,13 @@ impl Builders {
             return Vec::new();
         };
         let of_patterns = names.patterns.iter().map(|(_, one)| one);
-        let unknown: Vec<&str> = of_patterns
+        let unknown: Vec<String> = of_patterns
             .chain(&names.any)
-            .map(|one| one.address.as_str())
+            .map(|one| pip_variables::key(&one.address))
             .collect();
         let is_unknown = |index: &Index| {
             let url = index.url.as_deref();
-            url.is_some_and(|url| unknown.contains(&pip_variables::address(url).as_str()))
+            url.is_some_and(|url| unknown.contains(&pip_variables::key(url)))
         };
         packages
             .iter()

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
+use crate::app::address::percent_decoded_text;
 use crate::app::requirement::normalize;
 
 use super::marker::{self, Chosen};
-use super::packages::percent_decoded;
 use super::requirement::{self, Requirement};
 use super::target::Target;
 use super::uv::{Metadata, Required};
@@ -406,7 +406,7 @@ fn place_of_locked_git(url: &str) -> String {
         let key = part.split('=').next().unwrap_or_default();
         ["tag", "branch", "rev"].contains(&key)
     });
-    parts.next().map(percent_decoded).unwrap_or_default()
+    parts.next().map(percent_decoded_text).unwrap_or_default()
 }
 
 /// A package that does not come from an index has only one version.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::app::address::percent_decoded_text;
 use crate::app::files;
 use crate::app::listed::LocalProject;
+use crate::app::pip_variables::is_pypi;
 use crate::app::requirement::{is_archive, normalize};
 
 /// The default index.
@@ -94,13 +96,9 @@ impl Index {
     /// The index of this address; the default one for `PyPI`'s address.
     pub fn at(name: Option<&str>, url: &str) -> Self {
         let url = url.trim_end_matches('/');
-        let default = matches!(
-            url,
-            PYPI | "https://pypi.org/simple/" | "https://pypi.python.org/simple"
-        );
         Self {
             name: name.map(str::to_owned),
-            url: (!default).then(|| url.to_owned()),
+            url: (!is_pypi(url)).then(|| url.to_owned()),
         }
     }
 }
@@ -127,29 +125,8 @@ impl File {
     pub(super) fn name_of(url: &str) -> String {
         let path = url.split(['?', '#']).next().unwrap_or(url);
         let last = path.rsplit('/').next().unwrap_or(path);
-        percent_decoded(last)
+        percent_decoded_text(last)
     }
-}
-
-pub(super) fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let hex = tail
-            .get(..2)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        match hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(value) if byte == b'%' => {
-                bytes.push(value);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Names in words: `they are a, b and c`.
