@@ -24,7 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("app", &[]),
     ("lockfile", &["app"]),
-    ("source", &["beneath", "oci", "store", "layer", "progress"]),
+    (
+        "source",
+        &["beneath", "oci", "store", "layer", "app", "progress"],
+    ),
     ("s2i", &["oci", "layer", "source"]),
     ("registry", &["oci", "store", "layer", "progress"]),
     ("audit", &["oci", "store", "layer", "progress"]),
@@ -174,6 +177,19 @@ fn a_part_names_only_parts_below_it() {
     }
     assert!(checked > 50, "the test reads the sources: {checked}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where the source is has nothing to do with what is in it.
+#[test]
+fn of_applications_the_source_knows_addresses_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in rust_files(&src.join("source")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, word) in text.match_indices("crate::app") {
+            let what = &text[at + word.len()..];
+            assert!(what.starts_with("::address::"), "{}", path.display());
+        }
+    }
 }
 
 /// What a project says is read in one place of a build, with all that the caller says, and passed on.

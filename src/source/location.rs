@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::SourceError;
+use crate::app::address::{Address, is_percent_encoded, login_and_place, percent_decoded};
 
 /// Longest location that is accepted.
 const MAX_LENGTH: usize = 4096;
@@ -171,7 +172,7 @@ impl GitUrl {
                 url: redacted(text),
             });
         }
-        let Some((scheme, rest)) = address.split_once("://") else {
+        let Some((scheme, behind)) = address.split_once("://") else {
             if !is_scp_like(address) {
                 return Err(malformed(
                     "it is neither https://…, ssh://…, file://… nor [USER@]HOST:PATH",
@@ -201,18 +202,20 @@ impl GitUrl {
                 });
             }
         };
-        let (authority, path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        if path.len() < 2 {
+        let Address {
+            login: user_info,
+            place: host,
+            rest: path,
+            ..
+        } = Address::behind(scheme, behind);
+        if path.len() < 2 || !path.starts_with('/') {
             return Err(malformed("it names no repository"));
         }
         if path[1..].starts_with('-') {
             return Err(malformed("its path begins with `-`"));
         }
         if protocol == Protocol::File {
-            if !authority.is_empty() && authority != "localhost" {
+            if user_info.is_some() || !["", "localhost"].contains(&host) {
                 return Err(malformed("a file URL has three slashes: file:///PATH"));
             }
             return Ok(Self {
@@ -222,17 +225,13 @@ impl GitUrl {
                 reference,
             });
         }
-        let (user_info, host) = match authority.rsplit_once('@') {
-            Some((user_info, host)) => (Some(user_info), host),
-            None => (None, authority),
-        };
         check_host(host).map_err(malformed)?;
         let mut login = None;
         let mut shown_user = String::new();
         if let Some(user_info) = user_info {
             let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
             let decode = |part: &str| {
-                percent_decoded(part)
+                decoded(part)
                     .ok_or_else(|| malformed("its user or password is not percent-encoded text"))
             };
             if protocol == Protocol::Ssh {
@@ -394,13 +393,8 @@ fn split_scp(text: &str) -> Option<(&str, &str)> {
 
 /// `[USER@]HOST`
 fn check_authority(authority: &str) -> Result<(), &'static str> {
-    let host = match authority.rsplit_once('@') {
-        Some((user, host)) => {
-            check_user(user)?;
-            host
-        }
-        None => authority,
-    };
+    let (user, host) = login_and_place(authority);
+    user.map_or(Ok(()), check_user)?;
     check_host(host)
 }
 
@@ -429,25 +423,11 @@ fn check_user(user: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// RFC 3986, section 2.1. `None` for text that is not UTF-8 or has control characters: a line feed
-/// would end a line of git's credential protocol (git-credential(1)).
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            let digits = std::str::from_utf8(&digits).ok()?;
-            if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return None;
-            }
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    let decoded = String::from_utf8(bytes).ok()?;
-    (!decoded.contains(char::is_control)).then_some(decoded)
+/// `None` for text that is not UTF-8 or has control characters: a line feed would end a line of git's credential
+/// protocol (git-credential(1)).
+fn decoded(text: &str) -> Option<String> {
+    let decoded = String::from_utf8(percent_decoded(text)).ok()?;
+    (is_percent_encoded(text) && !decoded.contains(char::is_control)).then_some(decoded)
 }
 
 /// Text with URLs, safe to show: without the part between `://` and `@`.

@@ -1,5 +1,7 @@
 //! A git remote as a URL that is safe in an image's labels: no credentials, no local path.
 
+use crate::app::address::Address;
+
 /// The URL, or `None` for a path of this machine or anything else that is not a server's URL.
 ///
 /// The scp-like form `git@host:team/app.git` (git-clone, "GIT URLS") becomes `ssh://git@host/team/app.git`.
@@ -10,9 +12,16 @@ pub(super) fn normalized(given: &str) -> Option<String> {
         return None;
     }
     let (scheme, user, host, path) = if let Some((scheme, rest)) = given.split_once("://") {
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, host) = split_user(authority);
-        (scheme.to_ascii_lowercase(), user, host, path)
+        let address = Address::behind(scheme, rest);
+        let user = address
+            .login
+            .map(|login| login.split(':').next().unwrap_or(login));
+        (
+            scheme.to_ascii_lowercase(),
+            user,
+            address.place,
+            address.rest.strip_prefix('/')?,
+        )
     } else {
         let (user, rest) = match given.split_once('@') {
             Some((user, rest)) if !user.contains(['/', ':']) => (Some(user), rest),
@@ -47,14 +56,6 @@ pub(super) fn normalized(given: &str) -> Option<String> {
     ))
 }
 
-/// The user without a password, and the host. Everything before the last `@` is credentials.
-fn split_user(authority: &str) -> (Option<&str>, &str) {
-    match authority.rsplit_once('@') {
-        Some((user, host)) => (Some(user.split(':').next().unwrap_or(user)), host),
-        None => (None, authority),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +80,8 @@ mod tests {
                 "https://a@b:c@example.com/app",
                 Some("https://example.com/app"),
             ),
+            ("https://a?@example.com/app", None),
+            ("https://a\\@example.com/app", None),
             (
                 "https://example.com/app?private_token=x#frag",
                 Some("https://example.com/app"),
