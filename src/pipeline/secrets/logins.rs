@@ -1,5 +1,7 @@
 //! Logins in URLs and in variables.
 
+use crate::app::address::{Address, percent_decoded};
+
 /// Whether a variable's name says that its value is secret.
 pub(in super::super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
@@ -55,9 +57,13 @@ fn logins(value: &str) -> Vec<&str> {
             }
             None => continue,
         };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        if let Some((login, _)) = authority.rsplit_once('@') {
-            found.push(login);
+        // Of two programs one ends a host at a `\`, and the other does not: both logins are secret.
+        for scheme in ["ssh", "https"] {
+            found.extend(
+                Address::behind(scheme, rest)
+                    .login
+                    .filter(|login| !found.contains(login)),
+            );
         }
     }
     found
@@ -109,24 +115,7 @@ pub(in super::super) fn passwords(value: &str) -> Vec<String> {
             .split_once(':')
             .map_or(login, |(_, password)| password);
         found.push(password.to_owned());
-        let mut bytes = Vec::with_capacity(password.len());
-        let mut rest = password.as_bytes();
-        while let Some((&byte, tail)) = rest.split_first() {
-            let hex = tail
-                .get(..2)
-                .and_then(|pair| std::str::from_utf8(pair).ok());
-            match hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-                Some(value) if byte == b'%' => {
-                    bytes.push(value);
-                    rest = &tail[2..];
-                }
-                _ => {
-                    bytes.push(byte);
-                    rest = tail;
-                }
-            }
-        }
-        if let Ok(decoded) = String::from_utf8(bytes)
+        if let Ok(decoded) = String::from_utf8(percent_decoded(password))
             && decoded != password
         {
             found.push(decoded);
@@ -187,6 +176,8 @@ mod tests {
                 &["pw1", "pw2"],
             ),
             ("http://u:100%@h", &["100%"]),
+            ("http://u:pw1@h\\:pw2@i/", &["pw1@h\\:pw2", "pw1"]),
+            ("http://u:a@b@h/", &["a@b"]),
         ] {
             assert_eq!(passwords(value), expected, "{value}");
         }
