@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::app::address::{Address, name_and_address};
 use crate::lockfile::{self, Index};
 use crate::progress::Progress;
 use crate::registry::is_ambiguous;
@@ -28,9 +29,7 @@ impl IndexLogins {
     pub(super) fn of(variables: &BTreeMap<String, String>) -> Self {
         let mut bound = BTreeMap::<_, BTreeSet<_>>::new();
         let mut add = |word: &str| {
-            if let Some((name, place)) = word.split_once('=')
-                && !name.contains(':')
-            {
+            if let (Some(name), place) = name_and_address(word) {
                 let name = lockfile::variable_name(name);
                 bound.entry(name).or_default().insert(origin(place));
             }
@@ -96,15 +95,7 @@ impl IndexLogins {
 
 /// Scheme and host of an address, without login; a host alone is one of https.
 fn origin(address: &str) -> String {
-    let address = address.trim().to_ascii_lowercase();
-    let (scheme, rest) = address.split_once("://").unwrap_or(("https", &address));
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let usual = match scheme {
-        "https" => ":443",
-        _ => ":80",
-    };
-    format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(host))
+    Address::of_scheme("https", address).origin()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::app::address::{Address, name_and_address};
 use crate::progress::Progress;
 use crate::sandbox::{
     self, Io, Mount, Network, OUTWARD_NAME_SERVER, SandboxError, Spec, resolver_file,
@@ -166,24 +167,9 @@ fn places(value: &str) -> impl Iterator<Item = (String, u16)> {
         if word.is_empty() {
             return None;
         }
-        let (scheme, rest) = match word.split_once("://") {
-            // uv names an index as in `name=https://…`.
-            Some((scheme, rest)) => (scheme.rsplit('=').next().unwrap_or(scheme), rest),
-            None => ("http", word),
-        };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        let place = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, place)| place);
-        let (host, port) = match place.rsplit_once(':') {
-            Some((host, port)) if !port.is_empty() && !port.contains(']') => {
-                (host, port.parse().ok())
-            }
-            _ if scheme.eq_ignore_ascii_case("https") => (place.trim_end_matches(':'), Some(443)),
-            _ => (place.trim_end_matches(':'), Some(80)),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some((host.to_owned(), port?))
+        let (_, url) = name_and_address(word);
+        let address = Address::of_scheme("http", url);
+        Some((address.host().to_owned(), address.port()?))
     })
 }
 
@@ -237,6 +223,8 @@ mod tests {
             ("", &[]),
             ("https://pypi.org/simple?x=127.0.0.1:22", &[]),
             ("https://127.0.0.1:22@pypi.org/", &[]),
+            ("https://pypi.org\\@127.0.0.1:22/", &[]),
+            ("127.0.0.1/x?http://127.0.0.2", &["127.0.0.1:80"]),
         ] {
             let found: Vec<String> = addresses(value, &names)
                 .iter()

@@ -7,9 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::address::{Address, name_and_address};
+use crate::app::pip_variables::{DEFAULT_INDEX, is_pypi};
 use crate::lockfile::{self, File, Index, Link};
 use crate::progress::Progress;
-use crate::registry::{Client, ClientOptions, RegistryError, is_ambiguous, join_url};
+use crate::registry::{Client, ClientOptions, RegistryError, join_url, with_login_of};
 use crate::sandbox::Network;
 use crate::store::{Needs, Record, Store};
 
@@ -68,16 +70,11 @@ impl Indexes {
 
     /// The indexes that these variables name.
     pub(super) fn of(variables: BTreeMap<String, String>, fresh: bool) -> Result<Self, BuildError> {
-        let default = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"]
+        let default = DEFAULT_INDEX
             .iter()
             .find_map(|name| variables.get(*name))
-            .map(|url| {
-                url.split_once('=')
-                    .filter(|(name, _)| !name.contains(':'))
-                    .map_or(url.as_str(), |(_, url)| url)
-            })
-            .map(|url| url.trim().trim_end_matches('/').to_owned())
-            .filter(|url| !url.is_empty() && url != lockfile::PYPI);
+            .map(|index| name_and_address(index).1.trim_end_matches('/').to_owned())
+            .filter(|url| !url.is_empty() && !is_pypi(url));
         Ok(Self {
             client: Client::new(ClientOptions::default())?,
             default,
@@ -167,41 +164,17 @@ impl Indexes {
 
     /// An address with the login of its index, where it is on the same host and has none.
     pub(super) fn with_login(&self, url: &str, indexes: &[Index]) -> String {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return url.to_owned();
-        };
-        let authority = |text: &str| {
-            text.split(['/', '?', '#'])
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        if authority(rest).contains('@') {
-            return url.to_owned();
-        }
-        for index in indexes {
-            let at = self.url(index);
-            if is_ambiguous(&at) || is_ambiguous(url) {
-                continue;
-            }
-            let Some((other, place)) = at.split_once("://") else {
-                continue;
-            };
-            let (login, host) = match authority(place).rsplit_once('@') {
-                Some((login, host)) => (Some(login.to_owned()), host.to_owned()),
-                None => (None, authority(place)),
-            };
-            if other != scheme || host != authority(rest) {
-                continue;
-            }
-            let named = self.logins.of_index(index, &at);
-            let named =
-                named.map(|(user, password)| format!("{}:{}", encoded(&user), encoded(&password)));
-            if let Some(login) = named.or(login) {
-                return format!("{scheme}://{login}@{rest}");
-            }
-        }
-        url.to_owned()
+        let known: Vec<String> = indexes
+            .iter()
+            .map(|index| {
+                let at = self.url(index);
+                match (self.logins.of_index(index, &at), Address::of(&at)) {
+                    (Some((user, password)), Some(address)) => address.with_login(&user, &password),
+                    _ => at,
+                }
+            })
+            .collect();
+        with_login_of(url, &known)
     }
 
     /// The files of a package that an index has.
@@ -384,20 +357,6 @@ impl Indexes {
     }
 }
 
-/// Percent-encodes text for the login of a URL.
-fn encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,6 +458,8 @@ mod tests {
             "https://other.example/x.whl",
             "http://corp.example/x.whl",
             "https://corp.example:8443/x",
+            "https://corp.example\\@other.example/x",
+            "https://other.example?@corp.example/x",
         ] {
             assert_eq!(with(other, &corp), other);
         }

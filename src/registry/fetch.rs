@@ -204,16 +204,16 @@ pub fn join_url(page: &str, link: &str) -> Result<String, RegistryError> {
 }
 
 /// The URL with the login of the first of these that has one for the same origin (scheme, host and
-/// port); as it is where it has a login itself.
+/// port); as it is where it has a login itself, or programs differ in which host it names.
 pub fn with_login_of(url: &str, others: &[String]) -> String {
-    let Ok(mut parsed) = Url::parse(url) else {
+    let Ok(mut parsed) = parse(url) else {
         return url.to_owned();
     };
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return url.to_owned();
     }
     let has_one = |other: &Url| !other.username().is_empty() || other.password().is_some();
-    let mut known = others.iter().filter_map(|other| Url::parse(other).ok());
+    let mut known = others.iter().filter_map(|other| parse(other).ok());
     let Some(known) = known.find(|other| has_one(other) && same_origin(other, &parsed)) else {
         return url.to_owned();
     };
@@ -269,6 +269,8 @@ mod tests {
             ),
             ("https://b.example/x.whl", "https://b.example/x.whl"),
             ("x.whl", "x.whl"),
+            ("https:///a.example/x.whl", "https:///a.example/x.whl"),
+            ("https://a.example\\x.whl", "https://a.example\\x.whl"),
         ] {
             assert_eq!(with_login_of(url, &known), expected, "{url}");
         }

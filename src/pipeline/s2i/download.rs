@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::app::address::Address;
 use crate::registry::{self, Client, ClientOptions};
 use crate::s2i::ScriptsUrl;
 use crate::s2i::scripts::{ASSEMBLE, ASSEMBLE_RUNTIME, MAX_SCRIPT, RUN, SAVE_ARTIFACTS, USAGE};
@@ -89,14 +90,8 @@ pub(super) fn shown(url: &ScriptsUrl) -> String {
     match url {
         ScriptsUrl::Image(path) => format!("image://{path}"),
         ScriptsUrl::File(path) => format!("file://{path}"),
-        ScriptsUrl::Web(url) => match url.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-                let host = authority.rsplit('@').next().unwrap_or(authority);
-                format!("{scheme}://{host}/{path}")
-                    .trim_end_matches('/')
-                    .to_owned()
-            }
+        ScriptsUrl::Web(url) => match Address::of(url) {
+            Some(address) => address.shown().trim_end_matches('/').to_owned(),
             None => url.clone(),
         },
     }
