@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::credential::Secret;
 use super::credentials::Credentials;
 use super::error::RegistryError;
-use super::http::{Failure, Http, HttpRequest, Response, Watch, authority};
+use super::http::{Http, HttpRequest, Outcome, Response, Watch, authority};
 use super::parallel::Stop;
 use super::progress::{Event, TransferListener};
 use super::retry::{self, Retry, Tries, pause};
@@ -55,7 +55,7 @@ impl Agent {
         let mut hurried = false;
         loop {
             let outcome = self.http.send(request, authorization, &watch)?;
-            if let Err(failure) = &outcome
+            if let Outcome::Lost(failure) = &outcome
                 && failure.closed
                 && !hurried
             {
@@ -66,7 +66,7 @@ impl Agent {
                 pause(wait, None);
                 continue;
             }
-            return Ok(outcome?);
+            return outcome.answer(Into::into);
         }
     }
 
@@ -74,16 +74,16 @@ impl Agent {
     pub(super) fn again(
         &self,
         tries: &mut Tries,
-        outcome: &Result<Response<'_>, Failure>,
+        outcome: &Outcome<'_>,
         progress: &dyn TransferListener,
     ) -> Result<Option<Duration>, RegistryError> {
         let (what, reason, asked) = match outcome {
-            Ok(response) if retry::is_transient(response.status()) => (
+            Outcome::Answer(response) if retry::is_transient(response.status()) => (
                 authority(&response.url),
                 format!("it answered {}", response.status()),
                 retry::retry_after(response.header("retry-after")),
             ),
-            Err(failure) if failure.may_pass() => {
+            Outcome::Lost(failure) if failure.may_pass() => {
                 (failure.host.clone(), failure.cause.clone(), None)
             }
             _ => return Ok(None),

@@ -17,7 +17,7 @@ use super::detail::{self, detail};
 use super::error::{Denied, Detail, RegistryError, Unreachable, tame};
 use super::helper;
 use super::http::{
-    Failure, HttpRequest, Method, Response, Url, Watch, authority, same_origin, shown,
+    HttpRequest, Method, Outcome, Response, Url, Watch, authority, same_origin, shown,
 };
 use super::parallel::Stop;
 use super::progress::TransferListener;
@@ -448,13 +448,13 @@ impl Auth {
             return Ok(());
         }
         let shown = match show(purpose, value)? {
-            Ok(mut response) if response.status() == 401 => {
+            Outcome::Answer(mut response) if response.status() == 401 => {
                 let denied = refused(purpose, user, login, &mut response);
                 let error = RegistryError::Unauthorized(Box::new(denied.clone()));
                 outcomes.insert(user.to_owned(), Shown::Failed(error));
                 return Err(RegistryError::Unauthorized(Box::new(denied)));
             }
-            Ok(response) if is_taken(purpose, &response) => Shown::Taken,
+            Outcome::Answer(response) if is_taken(purpose, &response) => Shown::Taken,
             // What comes next says more.
             _ => Shown::Unclear,
         };
@@ -489,10 +489,7 @@ fn any(user: &str, purpose: &Purpose<'_>) -> String {
 }
 
 /// Asks the registry itself with a password.
-fn show<'a>(
-    purpose: &Purpose<'a>,
-    value: &Secret,
-) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+fn show<'a>(purpose: &Purpose<'a>, value: &Secret) -> Result<Outcome<'a>, RegistryError> {
     let url = purpose
         .base
         .join("v2/")
@@ -508,7 +505,9 @@ fn show<'a>(
     let outcome = purpose.agent.http.send(&request, Some(value), &watch)?;
     match outcome {
         // A connection that was kept open for too long: nothing was read of what it carried.
-        Err(failure) if failure.closed => purpose.agent.http.send(&request, Some(value), &watch),
+        Outcome::Lost(failure) if failure.closed => {
+            purpose.agent.http.send(&request, Some(value), &watch)
+        }
         outcome => Ok(outcome),
     }
 }
@@ -579,7 +578,7 @@ pub(crate) fn verify(
             })));
         }
     };
-    let mut response = show(purpose, &value)??;
+    let mut response = show(purpose, &value)?.answer(Into::into)?;
     let no_proof = |page: &str| RegistryError::Challenge {
         host: purpose.host.to_owned(),
         problem: format!("{page}, which says nothing of the login"),

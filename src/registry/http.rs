@@ -125,6 +125,31 @@ impl HttpRequest {
     }
 }
 
+/// What came of a request that may be sent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has one, which is moved a few times"
+)]
+pub(crate) enum Outcome<'a> {
+    /// With any status.
+    Answer(Response<'a>),
+    /// No answer came.
+    Lost(Failure),
+}
+
+impl<'a> Outcome<'a> {
+    /// Where a lost connection is an error, and which one.
+    pub(crate) fn answer(
+        self,
+        error: impl FnOnce(Failure) -> RegistryError,
+    ) -> Result<Response<'a>, RegistryError> {
+        match self {
+            Self::Answer(response) => Ok(response),
+            Self::Lost(failure) => Err(error(failure)),
+        }
+    }
+}
+
 /// Why an exchange came to nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -418,7 +443,7 @@ impl Http {
         request: &HttpRequest,
         authorization: Option<&Secret>,
         watch: &Watch<'_>,
-    ) -> Result<Result<Response<'_>, Failure>, RegistryError> {
+    ) -> Result<Outcome<'_>, RegistryError> {
         let origin = request.url.clone();
         let mut url = origin.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -438,13 +463,15 @@ impl Http {
             let headers = headers(request, authorization.filter(|_| home))?;
             let response = match self.exchange(&client, request, &url, headers, watch) {
                 Ok(response) => response,
-                Err(failure) => return Ok(Err(self.why_closed(request, &url, failure))),
+                Err(failure) => {
+                    return Ok(Outcome::Lost(self.why_closed(request, &url, failure)));
+                }
             };
             let status = response.status();
             let reads = matches!(request.method, Method::GET | Method::HEAD);
             let follow = matches!(status, 307 | 308) || reads && matches!(status, 301..=303);
             if !follow {
-                return Ok(Ok(response));
+                return Ok(Outcome::Answer(response));
             }
             let next = response
                 .inner

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::blobs::{Blobs, Incoming};
 use super::error::RegistryError;
-use super::http::{Failure, HttpRequest, Response, TELL_EVERY, authority};
+use super::http::{Failure, HttpRequest, Outcome, Response, TELL_EVERY, authority};
 use super::manifest::{Document, Resolved, Source, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::platform::check_platform;
@@ -396,12 +396,12 @@ impl Download<'_> {
             ..Call::new(&action, &scopes, self.progress)
         };
         let mut response = match self.repository.call(&request, &call)? {
-            Ok(response) => response,
-            Err(failure) if ranged && failure.dropped() => {
+            Outcome::Answer(response) => response,
+            Outcome::Lost(failure) if ranged && failure.dropped() => {
                 no_range.set(true);
                 return Ok(Ended::Cut(no_answer(&failure)));
             }
-            Err(failure) => return Err(self.repository.lost(failure)),
+            Outcome::Lost(failure) => return Err(self.repository.lost(failure)),
         };
         let local = |source| RegistryError::Local {
             doing: format!("writing {} into the store", self.blob.digest()),

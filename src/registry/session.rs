@@ -15,7 +15,7 @@ use super::credentials::Credentials;
 use super::detail::detail;
 use super::error::{Denied, RegistryError, Unreachable, tame};
 use super::http::{
-    Certificates, Failure, Http, HttpRequest, Method, Response, Url, Watch, is_loopback,
+    Certificates, Http, HttpRequest, Method, Outcome, Response, Url, Watch, is_loopback,
     same_origin,
 };
 use super::parallel::Stop;
@@ -275,7 +275,7 @@ impl Client {
         loop {
             let request = HttpRequest::get(join(&base, "v2/")?);
             let failure = match agent.http.send(&request, None, &watch)? {
-                Ok(response) => {
+                Outcome::Answer(response) => {
                     let asked = retry::retry_after(response.header("retry-after"));
                     // Whatever else it answers, the next request says more.
                     let busy = matches!(response.status(), 429 | 503);
@@ -301,7 +301,7 @@ impl Client {
                     }
                     return Ok(host);
                 }
-                Err(failure) => failure,
+                Outcome::Lost(failure) => failure,
             };
             let no_tls = failure.connecting
                 && matches!(
@@ -350,7 +350,9 @@ impl Client {
         let request = HttpRequest::get(join(&base, "v2/")?);
         match self.agent(insecure).http.send(&request, None, watch)? {
             // One that sends everybody on to https is not it.
-            Ok(response) if response.status() == 200 && same_origin(&response.url, &base) => {
+            Outcome::Answer(response)
+                if response.status() == 200 && same_origin(&response.url, &base) =>
+            {
                 Ok(Some(Host::new(name, base, insecure)))
             }
             _ => Ok(None),
@@ -508,7 +510,7 @@ impl<'c> Repository<'c> {
         &self,
         request: &HttpRequest,
         call: &Call<'_>,
-    ) -> Result<Result<Response<'c>, Failure>, RegistryError> {
+    ) -> Result<Outcome<'c>, RegistryError> {
         let Host { base, auth, .. } = &*self.host;
         let purpose = self.purpose(call);
         let watch = Watch {
@@ -534,7 +536,7 @@ impl<'c> Repository<'c> {
             }
             let value = authorization.as_ref().map(|found| &found.value);
             let mut outcome = self.agent().http.send(request, value, &watch)?;
-            if let Ok(response) = &mut outcome {
+            if let Outcome::Answer(response) = &mut outcome {
                 let refused = matches!(response.status(), 401 | 403);
                 let from_home = home && same_origin(&response.url, base);
                 if from_home {
@@ -561,14 +563,14 @@ impl<'c> Repository<'c> {
             if call.repeat {
                 // A connection that was kept open, and that the other side had enough of: no wait is
                 // needed for a new one.
-                if let Err(failure) = &outcome
+                if let Outcome::Lost(failure) = &outcome
                     && failure.closed
                     && !hurried
                 {
                     hurried = true;
                     continue;
                 }
-                let lost = outcome.as_ref().is_err_and(Failure::dropped);
+                let lost = matches!(&outcome, Outcome::Lost(failure) if failure.dropped());
                 if (call.after_loss || !lost)
                     && let Some(wait) = self.agent().again(&mut tries, &outcome, call.progress)?
                 {
@@ -578,7 +580,7 @@ impl<'c> Repository<'c> {
                     }
                 }
             }
-            if let (Some(_), Some(sent), Err(failure)) = (&turn, &authorization, &outcome)
+            if let (Some(_), Some(sent), Outcome::Lost(failure)) = (&turn, &authorization, &outcome)
                 && call.repeat
                 && call.after_loss
             {
@@ -595,7 +597,7 @@ impl<'c> Repository<'c> {
         call: &Call<'_>,
     ) -> Result<Response<'c>, RegistryError> {
         self.call(request, call)?
-            .map_err(|failure| self.lost(failure))
+            .answer(|failure| self.lost(failure))
     }
 
     /// A lost connection, under the registry's name.

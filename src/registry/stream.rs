@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::error::RegistryError;
-use super::http::{HttpRequest, Response};
+use super::http::{HttpRequest, Outcome, Response};
 use super::progress::{Event, TransferListener};
 use super::pull::{A_PART, no_answer, no_rest, range_start};
 use super::retry::{Tries, pause};
@@ -66,6 +66,14 @@ pub(super) struct Stream<'c> {
     progress: &'c dyn TransferListener,
 }
 
+/// What came of a question for what is missing.
+enum Asked {
+    /// This many bytes of the answer are here already.
+    Answered { here: u64 },
+    /// The answer is of no use, for this reason: another is asked for.
+    Useless(String),
+}
+
 impl<'c> Stream<'c> {
     fn new(
         repository: Repository<'c>,
@@ -95,9 +103,8 @@ impl<'c> Stream<'c> {
 }
 
 impl Stream<'_> {
-    /// Asks for what is still missing. Gives how many bytes of the answer are here already, or why the
-    /// answer is of no use and another is asked for.
-    fn request(&mut self) -> Result<Result<u64, String>, RegistryError> {
+    /// Asks for what is still missing.
+    fn request(&mut self) -> Result<Asked, RegistryError> {
         let digest = self.blob.digest();
         let mut request = HttpRequest::get(self.repository.url(&format!("blobs/{digest}"))?);
         if self.received > 0 {
@@ -115,12 +122,12 @@ impl Stream<'_> {
             ..Call::new(&action, &scopes, self.progress)
         };
         let response = match self.repository.call(&request, &call)? {
-            Ok(response) => response,
-            Err(failure) if ranged && failure.dropped() => {
+            Outcome::Answer(response) => response,
+            Outcome::Lost(failure) if ranged && failure.dropped() => {
                 self.no_range = true;
-                return Ok(Err(no_answer(&failure)));
+                return Ok(Asked::Useless(no_answer(&failure)));
             }
-            Err(failure) => return Err(self.repository.lost(failure)),
+            Outcome::Lost(failure) => return Err(self.repository.lost(failure)),
         };
         let skip = match response.status() {
             200 => self.received,
@@ -128,9 +135,9 @@ impl Stream<'_> {
             // What refuses a range (a CDN, say) may well give the whole.
             _ if ranged => {
                 self.no_range = true;
-                return Ok(Err(no_rest(&response, self.received)));
+                return Ok(Asked::Useless(no_rest(&response, self.received)));
             }
-            206 => return Ok(Err(A_PART.into())),
+            206 => return Ok(Asked::Useless(A_PART.into())),
             _ => {
                 let name = self.repository.full_name();
                 let thing = format!("{digest} of {name}, though the manifest names it");
@@ -148,7 +155,7 @@ impl Stream<'_> {
             }));
         }
         self.response = Some(response);
-        Ok(Ok(skip))
+        Ok(Asked::Answered { here: skip })
     }
 
     /// Fetches the next piece; false at the end.
@@ -157,9 +164,9 @@ impl Stream<'_> {
         while self.received < self.blob.size() {
             if self.response.is_none() {
                 match self.request()? {
-                    Ok(here) => skip = here,
-                    Err(useless) => {
-                        self.wait(&useless)?;
+                    Asked::Answered { here } => skip = here,
+                    Asked::Useless(why) => {
+                        self.wait(&why)?;
                         continue;
                     }
                 }

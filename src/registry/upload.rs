@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::blobs::Blobs;
 use super::error::{RegistryError, Unreachable};
-use super::http::{self, Failure, HttpRequest, Method, Payload, Response, Url};
+use super::http::{self, Failure, HttpRequest, Method, Outcome, Payload, Response, Url};
 use super::parallel::Stop;
 use super::progress::{Direction, Event, Transfer, TransferListener};
 use super::range;
@@ -133,13 +133,16 @@ enum Status {
     Silent(Cut),
 }
 
-/// Why a request did not bring what was hoped for.
-enum Refused<'r> {
+/// What an answer to bytes of an upload means.
+enum Sorted<'r> {
+    /// As hoped for.
+    Good(Response<'r>),
+    /// It did not get all, or lost it.
     Sent(Sent),
     /// 413: it is too large.
-    Size(Response<'r>),
+    TooLarge(Response<'r>),
     /// 405, 501: not by this method.
-    Way(Response<'r>),
+    NotSo(Response<'r>),
 }
 
 impl<'a> Upload<'a> {
@@ -156,7 +159,7 @@ impl<'a> Upload<'a> {
     fn is_there_now(&self) -> Result<bool, RegistryError> {
         let once = |request: &HttpRequest| {
             let answer = self.ask_once(request)?;
-            answer.map_err(|failure| self.repository.lost(failure))
+            answer.answer(|failure| self.repository.lost(failure))
         };
         match self.held_by(&once) {
             Err(RegistryError::Unreachable { kind, .. }) if kind != Unreachable::Limit => Ok(false),
@@ -535,7 +538,7 @@ impl<'a> Upload<'a> {
         request: &HttpRequest,
         repeat: bool,
         sent: &dyn Fn(u64),
-    ) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+    ) -> Result<Outcome<'a>, RegistryError> {
         let scopes = [scope(&self.repository.name, "pull,push")];
         self.ask_for(request, &scopes, repeat, sent)
     }
@@ -546,7 +549,7 @@ impl<'a> Upload<'a> {
         scopes: &[String],
         repeat: bool,
         sent: &dyn Fn(u64),
-    ) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+    ) -> Result<Outcome<'a>, RegistryError> {
         let action = self.action();
         let call = Call {
             repeat,
@@ -560,16 +563,13 @@ impl<'a> Upload<'a> {
     /// An answer, or the error of a lost connection.
     fn answer(&self, request: &HttpRequest) -> Result<Response<'a>, RegistryError> {
         self.ask(request, true, &|_| {})?
-            .map_err(|failure| self.repository.lost(failure))
+            .answer(|failure| self.repository.lost(failure))
     }
 
     /// One try of a request; one more where the connection had been kept open for too long.
-    fn ask_once(
-        &self,
-        request: &HttpRequest,
-    ) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+    fn ask_once(&self, request: &HttpRequest) -> Result<Outcome<'a>, RegistryError> {
         match self.ask(request, false, &|_| {})? {
-            Err(failure) if failure.closed => self.ask(request, false, &|_| {}),
+            Outcome::Lost(failure) if failure.closed => self.ask(request, false, &|_| {}),
             outcome => Ok(outcome),
         }
     }
@@ -629,7 +629,7 @@ impl<'a> Upload<'a> {
             ];
             let asked = self.ask_for(&HttpRequest::new(Method::POST, url), &scopes, true, &|_| {});
             // A registry that refuses to mount (no right to the source, say) still takes an upload.
-            if let Ok(Ok(response)) = asked {
+            if let Ok(Outcome::Answer(response)) = asked {
                 match response.status() {
                     201 => return Ok(Begun::Mounted),
                     202 => return self.opened(&response).map(Begun::OpenUpload),
@@ -719,13 +719,13 @@ impl<'a> Upload<'a> {
                 (resumed, offset == 0),
                 false,
             )? {
-                Ok(response) => response,
-                Err(Refused::Sent(sent)) => return Ok(sent),
-                Err(Refused::Size(response)) => {
+                Sorted::Good(response) => response,
+                Sorted::Sent(sent) => return Ok(sent),
+                Sorted::TooLarge(response) => {
                     self.smaller(response, length, least)?;
                     return Ok(Sent::Otherwise { url });
                 }
-                Err(Refused::Way(response)) => {
+                Sorted::NotSo(response) => {
                     let action = format!("{} in pieces", self.action());
                     return Err(self.repository.refusal(response, &action, None));
                 }
@@ -774,30 +774,26 @@ impl<'a> Upload<'a> {
             .payload(payload);
         let outcome = self.ask(&request, false, &self.sent(0, pieces))?;
         // A registry that knows uploads in pieces alone may say so in the words of a failure.
-        if whole
-            && outcome
-                .as_ref()
-                .is_ok_and(|response| response.status() == 500)
-        {
+        if whole && matches!(&outcome, Outcome::Answer(response) if response.status() == 500) {
             pieces.stepwise.set(true);
         }
         match self.finish(outcome, &[201, 204, 200], &url, (resumed, whole), true)? {
-            Ok(_) => {
+            Sorted::Good(_) => {
                 if pieces.stepwise.get() {
                     self.repository.note_wants_pieces();
                 }
                 Ok(Sent::Done)
             }
-            Err(Refused::Sent(sent)) => Ok(sent),
-            Err(Refused::Size(response)) if whole => {
+            Sorted::Sent(sent) => Ok(sent),
+            Sorted::TooLarge(response) if whole => {
                 self.smaller(response, size, least)?;
                 Ok(Sent::Otherwise { url })
             }
-            Err(Refused::Way(_)) if whole => {
+            Sorted::NotSo(_) if whole => {
                 self.repository.note_wants_pieces();
                 Ok(Sent::Otherwise { url })
             }
-            Err(Refused::Size(response) | Refused::Way(response)) => {
+            Sorted::TooLarge(response) | Sorted::NotSo(response) => {
                 let action = format!("the end of {}", self.action());
                 Err(self.repository.refusal(response, &action, None))
             }
@@ -837,30 +833,30 @@ impl<'a> Upload<'a> {
     /// Sorts an answer: as hoped for, to be tried again, or a refusal.
     fn finish(
         &self,
-        outcome: Result<Response<'a>, Failure>,
+        outcome: Outcome<'a>,
         good: &[u16],
         url: &Url,
         (resumed, at_start): (bool, bool),
         closing: bool,
-    ) -> Result<Result<Response<'a>, Refused<'a>>, RegistryError> {
+    ) -> Result<Sorted<'a>, RegistryError> {
         let response = match outcome {
-            Ok(response) => response,
-            Err(failure) if failure.may_pass() => {
-                return Ok(Err(Refused::Sent(Sent::Interrupted {
+            Outcome::Answer(response) => response,
+            Outcome::Lost(failure) if failure.may_pass() => {
+                return Ok(Sorted::Sent(Sent::Interrupted {
                     cut: self.cut(failure),
                     url: Some(url.clone()),
                     closing,
-                })));
+                }));
             }
-            Err(failure) => return Err(self.unreached(failure)),
+            Outcome::Lost(failure) => return Err(self.unreached(failure)),
         };
         let status = response.status();
         if good.contains(&status) {
-            return Ok(Ok(response));
+            return Ok(Sorted::Good(response));
         }
         match status {
-            413 => return Ok(Err(Refused::Size(response))),
-            405 | 501 => return Ok(Err(Refused::Way(response))),
+            413 => return Ok(Sorted::TooLarge(response)),
+            405 | 501 => return Ok(Sorted::NotSo(response)),
             _ => {}
         }
         // It says so of bytes that were changed here, too.
@@ -874,11 +870,11 @@ impl<'a> Upload<'a> {
         // before may be of other bytes, too, and `0-0` may have been one byte.
         let stale = resumed && (status == 400 || status == 416 && at_start);
         if retry::is_transient(status) || matches!(status, 404 | 416) || stale {
-            return Ok(Err(Refused::Sent(Sent::Interrupted {
+            return Ok(Sorted::Sent(Sent::Interrupted {
                 cut: self.refused(response),
                 url: (!stale).then(|| url.clone()),
                 closing: closing && status >= 500,
-            })));
+            }));
         }
         Err(self.repository.refusal(response, &self.action(), None))
     }
@@ -886,9 +882,11 @@ impl<'a> Upload<'a> {
     /// How far an upload has come. Asked once: who asks counts the tries.
     fn status(&self, url: &Url, least: u64) -> Result<Status, RegistryError> {
         let response = match self.ask_once(&HttpRequest::get(url.clone()))? {
-            Ok(response) => response,
-            Err(failure) if failure.may_pass() => return Ok(Status::Silent(self.cut(failure))),
-            Err(failure) => return Err(self.unreached(failure)),
+            Outcome::Answer(response) => response,
+            Outcome::Lost(failure) if failure.may_pass() => {
+                return Ok(Status::Silent(self.cut(failure)));
+            }
+            Outcome::Lost(failure) => return Err(self.unreached(failure)),
         };
         match response.status() {
             200 | 202 | 204 => {}
