@@ -1,5 +1,6 @@
 //! Mounts overlays with any number of layers and any length and characters of their paths.
 
+use std::ffi::{CStr, CString};
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -70,12 +71,11 @@ pub(super) fn mount(
             for (name, value) in &options {
                 let _ = write!(text, ",{name}={value}");
             }
-            let mounted = overlay_by_mount(text.clone(), flags, place)?;
+            let mut mounted = overlay_by_mount(&with_flags(&text, flags)?, place);
             if mounted == Err(Errno::INVAL) && flags.volatile {
                 // That came with Linux 5.10.
                 flags.volatile = false;
-                return overlay_by_mount(text, flags, place)?
-                    .map_err(|error| overlay_failure(error, ""));
+                mounted = overlay_by_mount(&with_flags(&text, flags)?, place);
             }
             mounted.map_err(|error| overlay_failure(error, ""))
         }
@@ -83,22 +83,22 @@ pub(super) fn mount(
     }
 }
 
-fn overlay_by_mount(
-    mut options: String,
-    flags: Flags,
-    place: &OwnedFd,
-) -> Result<Result<(), Errno>, Failure> {
+fn with_flags(options: &str, flags: Flags) -> Result<CString, Failure> {
+    let mut options = options.to_owned();
     for name in flags.names() {
         let _ = write!(options, ",{name}");
     }
-    let options = std::ffi::CString::new(options).doing("naming layers")?;
-    Ok(rustix::mount::mount(
+    CString::new(options).doing("naming layers")
+}
+
+fn overlay_by_mount(options: &CStr, place: &OwnedFd) -> Result<(), Errno> {
+    rustix::mount::mount(
         "overlay",
         place.as_raw_fd().to_string(),
         "overlay",
         MountFlags::NODEV | MountFlags::NOSUID,
-        options.as_c_str(),
-    ))
+        options,
+    )
 }
 
 enum Refused {

@@ -17,7 +17,7 @@ use super::id_map::IdMode;
 use super::limits::Groups;
 use super::network::Dialer;
 use super::spec::{Defence, Exit, Spec};
-use super::wire::{self, Message, Request, Run, Size};
+use super::wire::{self, Message, Request, Run, SetUp, Size};
 use super::written::{PAUSE, Watch};
 use super::{exe, interrupt, start, sys};
 
@@ -187,9 +187,9 @@ pub(super) fn start(
     drop((request, theirs, setup_theirs));
     let result = wire::setup_result(File::from(setup)).map_err(failed("hearing from the sandbox"));
     let failure = match result {
-        Ok(Ok(())) => None,
-        Ok(Err(Some(failure))) => Some(failure.into()),
-        Ok(Err(None)) => Some(SandboxError::Died("no word from it".to_owned())),
+        Ok(SetUp::Done) => None,
+        Ok(SetUp::Failed(failure)) => Some(failure.into()),
+        Ok(SetUp::Silent) => Some(SandboxError::Died("no word from it".to_owned())),
         Err(error) => Some(error),
     };
     let mut greeting = Greeting::default();

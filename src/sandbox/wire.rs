@@ -181,14 +181,22 @@ pub(super) fn report(setup: &mut File, failure: &Failure) {
     }
 }
 
+/// How the set-up ended.
+pub(super) enum SetUp {
+    Done,
+    Failed(Failure),
+    /// Nothing was reported, or nothing that can be read.
+    Silent,
+}
+
 /// Reads the set-up pipe to its end.
-pub(super) fn setup_result(setup: File) -> io::Result<Result<(), Option<Failure>>> {
+pub(super) fn setup_result(setup: File) -> io::Result<SetUp> {
     let mut text = Vec::new();
     setup.take(MAX_MESSAGE as u64 * 16).read_to_end(&mut text)?;
     let report = text.strip_prefix(&[EXEC]).unwrap_or(&text);
-    Ok(if report.is_empty() {
-        if text.is_empty() { Err(None) } else { Ok(()) }
-    } else {
-        Err(serde_json::from_slice(report).ok())
+    Ok(match (text.is_empty(), report.is_empty()) {
+        (true, _) => SetUp::Silent,
+        (false, true) => SetUp::Done,
+        (false, false) => serde_json::from_slice(report).map_or(SetUp::Silent, SetUp::Failed),
     })
 }

@@ -60,7 +60,9 @@ pub(super) fn file(
         zip::unpack(&mut unpacker, file)?;
     } else {
         unpacker.known_format(&first)?;
-        measure(&unpacker, &file).map_err(reading)??;
+        if let Some(error) = measure(&unpacker, &file).map_err(reading)? {
+            return Err(error);
+        }
         file.seek(SeekFrom::Start(0)).map_err(reading)?;
         let file = Watched {
             inner: file,
@@ -423,9 +425,9 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-/// Refuses an archive that is too large before anything of it is on the disk. Other errors are
-/// reported during unpacking.
-fn measure(unpacker: &Unpacker<'_>, mut file: &File) -> io::Result<Result<(), SourceError>> {
+/// Why an archive is too large, before anything of it is on the disk. Other errors are reported
+/// during unpacking.
+fn measure(unpacker: &Unpacker<'_>, mut file: &File) -> io::Result<Option<SourceError>> {
     let mut first = [0; 4];
     let length = file.metadata()?.len();
     let plain = file.read(&mut first)? < 4
@@ -433,7 +435,7 @@ fn measure(unpacker: &Unpacker<'_>, mut file: &File) -> io::Result<Result<(), So
     file.seek(SeekFrom::Start(0))?;
     // A member has a header of 512 bytes.
     if plain && length < (MAX_ENTRIES * 512).min(MAX_BYTES) {
-        return Ok(Ok(()));
+        return Ok(None);
     }
     let watched = Watched {
         inner: file,
@@ -446,17 +448,17 @@ fn measure(unpacker: &Unpacker<'_>, mut file: &File) -> io::Result<Result<(), So
         let member = match reader.next_member() {
             Ok(Some(member)) => member,
             Err(crate::layer::LayerError::Limit { limit, unit }) => {
-                return Ok(Err(unpacker.too_much(limit, unit)));
+                return Ok(Some(unpacker.too_much(limit, unit)));
             }
-            Ok(None) | Err(_) => return Ok(Ok(())),
+            Ok(None) | Err(_) => return Ok(None),
         };
         entries += 1;
         bytes = bytes.saturating_add(member.size);
         if entries > MAX_ENTRIES {
-            return Ok(Err(unpacker.too_much(MAX_ENTRIES, "entries")));
+            return Ok(Some(unpacker.too_much(MAX_ENTRIES, "entries")));
         }
         if bytes > MAX_BYTES {
-            return Ok(Err(unpacker.too_much(MAX_BYTES, "bytes")));
+            return Ok(Some(unpacker.too_much(MAX_BYTES, "bytes")));
         }
     }
 }
