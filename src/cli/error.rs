@@ -12,7 +12,7 @@ use crate::app::DetectError;
 use crate::app::advice::{Advice, Explain};
 use crate::pipeline::Lacking;
 use crate::progress::{printable, without_logins};
-use crate::sandbox::Exit;
+use crate::sandbox::{Exit, give_ids};
 
 use super::printer::Printer;
 
@@ -447,9 +447,10 @@ impl From<crate::builder::BuilderError> for CommandError {
                          oci-archive:{name}.tar:{name}`, here `warpdrive import \
                          oci-archive:{name}.tar:{name} {name}`"
                     ),
-                    "or ask the administrator for a range: `sudo usermod --add-subuids \
-                     100000-165535 --add-subgids 100000-165535 $USER`"
-                        .to_owned(),
+                    format!(
+                        "or ask the administrator for a range: `sudo {}`",
+                        give_ids("$USER")
+                    ),
                 ];
                 error
             }
@@ -600,6 +601,15 @@ impl From<crate::s2i::S2iError> for CommandError {
     }
 }
 
+/// What to do where a program of the build came to a bound.
+fn of_bound(exit: Exit) -> Option<&'static str> {
+    match exit {
+        Exit::TimedOut => Some("give it more with --timeout, or find out what it waits for"),
+        Exit::WroteTooMuch => Some("allow more with --max-written, or find out what it writes"),
+        _ => None,
+    }
+}
+
 impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
     fn from(error: crate::pipeline::s2i::S2iBuildError) -> Self {
         use crate::pipeline::s2i::S2iBuildError as E;
@@ -614,23 +624,16 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 failure("dockerfile").with_hint("name a new directory: nothing is overwritten")
             }
             E::Script { exit, tail, .. } => {
-                Self::ended(message, exit, tail, &[]).or_hint(match exit {
-                    Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
-                    Exit::WroteTooMuch => {
-                        "allow more with --max-written, or find out what it writes"
-                    }
-                    _ => {
-                        "mend what the builder's script printed last; the previous image and the \
-                         cache are as they were"
-                    }
-                })
+                Self::ended(message, exit, tail, &[]).or_hint(of_bound(exit).unwrap_or(
+                    "mend what the builder's script printed last; the previous image and the cache are as they were",
+                ))
             }
             E::UserRefused { .. } => Self::new(ExitStatus::Refused, "user-refused", message)
                 .with_hint("take an image whose USER is a number within the allowed ranges"),
-            E::OneUid { .. } | E::OneUidChange { .. } => failure("subuid-missing").with_hint(
-                "an administrator can give you a range of subordinate ids (subuid): `sudo usermod \
-                 --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`; or run as root",
-            ),
+            E::OneUid { .. } | E::OneUidChange { .. } => failure("subuid-missing").with_hint(format!(
+                "an administrator can give you a range of subordinate ids (subuid): `sudo {}`; or run as root",
+                give_ids("$USER")
+            )),
             E::NotInStore { .. } => failure("builder-missing")
                 .with_hint("`warpdrive pull` or `warpdrive import` brings it"),
             E::NoScript { .. } | E::NoScriptsAt { .. } => failure("script-missing").with_hint(
@@ -796,11 +799,9 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 lacking,
                 ..
             } => {
-                Self::ended(message, exit, tail, &withheld).lacking(lacking).or_hint(match exit {
-                    Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
-                    Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
-                    _ => "correct what its last lines name, and build again; the previous image is as it was, and -v says more about what was done",
-                })
+                Self::ended(message, exit, tail, &withheld).lacking(lacking).or_hint(of_bound(exit).unwrap_or(
+                    "correct what its last lines name, and build again; the previous image is as it was, and -v says more about what was done",
+                ))
             }
             E::Assets { exit, tail, .. } => Self {
                 code: "assets-failed",

@@ -179,10 +179,11 @@ impl ContainerError {
     /// What to do about it, if it adds something to the message.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::OnlyOneUid { .. } => "other users need a range of subordinate ids: as root, \
-                `apt install uidmap` and `usermod --add-subuids 100000-165535 --add-subgids \
-                100000-165535 $USER`; then run `warpdrive doctor`"
-                .to_owned(),
+            Self::OnlyOneUid { .. } => format!(
+                "other users need a range of subordinate ids: as root, `apt install uidmap` and \
+                 `{}`; then run `warpdrive doctor`",
+                crate::sandbox::give_ids("$USER")
+            ),
             Self::NameTaken { name, .. } => format!(
                 "choose another --name, or remove that container: `warpdrive container rm -f {name}`"
             ),

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::builder::debian::HOOKS;
-use crate::sandbox::Verdict;
+use crate::sandbox::{Verdict, give_ids};
 
 use super::Check;
 
@@ -96,11 +96,11 @@ fn id_mappers(find: &dyn Fn(&str) -> Option<PathBuf>) -> Check {
             Verdict::Warn,
             "newuidmap and newgidmap are not installed",
         )
-        .remedy(
+        .remedy(format!(
             "users other than root have their own id only: sudo apt-get install uidmap, and a \
-             range for each: sudo usermod --add-subuids 100000-165535 --add-subgids \
-             100000-165535 USER",
-        ),
+             range for each: sudo {}",
+            give_ids("USER")
+        )),
     }
 }
 

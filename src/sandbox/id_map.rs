@@ -182,9 +182,14 @@ pub(super) fn plan() -> Plan {
     };
     let who = name.unwrap_or_else(|| uid.to_string());
     Plan::Single(format!(
-        "{missing} gives {who} no range of subordinate ids (an administrator can: usermod \
-         --add-subuids 100000-165535 --add-subgids 100000-165535 {who})"
+        "{missing} gives {who} no range of subordinate ids (an administrator can: {})",
+        give_ids(&who)
     ))
+}
+
+/// The command with which an administrator gives a user a range of subordinate ids.
+pub fn give_ids(user: &str) -> String {
+    format!("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}")
 }
 
 /// Subordinate ids: the first one and how many.

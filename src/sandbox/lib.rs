@@ -49,7 +49,7 @@ pub use dispatch::dispatch_child;
 pub use enter::{enter, enter_with, handed_over, will_enter};
 pub use error::{Failure, FailureKind, SandboxError};
 pub use here::{landlock_version, spawn_here, stay_here};
-pub use id_map::IdMode;
+pub use id_map::{IdMode, give_ids};
 pub use interrupt::{forward_signals, install_interrupt_handler, interrupt_fd, interrupted};
 pub use join::join;
 pub use limits::check_limits;
