@@ -4,7 +4,7 @@
 
 mod text;
 
-pub use text::{json, one_line, printable, shown, without_logins};
+pub use text::{json, largest_unit, one_line, printable, shown, without_logins};
 
 /// The unit of [`Progress::passing`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

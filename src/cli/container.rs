@@ -16,6 +16,7 @@ use crate::container::{
     self, ContainerError, ExecOptions, Line, Record, State, Status, Stream, Variable, VolumeSource,
     parse_variable,
 };
+use crate::progress::largest_unit;
 use crate::sandbox;
 
 /// List, enter, start, stop and remove containers
@@ -330,12 +331,8 @@ fn row(record: &Record, status: Status, state: &State) -> Vec<String> {
 fn age(time: &str) -> Option<String> {
     let then = humantime::parse_rfc3339(time).ok()?;
     let seconds = SystemTime::now().duration_since(then).ok()?.as_secs();
-    Some(match seconds {
-        0..60 => format!(" {seconds}s"),
-        60..3600 => format!(" {}m", seconds / 60),
-        3600..86_400 => format!(" {}h", seconds / 3600),
-        _ => format!(" {}d", seconds / 86_400),
-    })
+    let (count, unit) = largest_unit(seconds);
+    Some(format!(" {count}{}", unit.get(..1).unwrap_or(unit)))
 }
 
 fn exec(args: &Exec, context: &Context) -> Result<u8, ContainerError> {

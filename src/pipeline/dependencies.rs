@@ -8,6 +8,7 @@ use crate::app::contract::{self, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
 use crate::layer::{self, Entry, Kind, Mtime};
+use crate::progress::largest_unit;
 use crate::rootfs;
 use crate::sandbox::{Exit, IdMode};
 use crate::source::Tree;
@@ -452,12 +453,9 @@ fn into_layers(
 
 /// "3 days ago", in the largest unit that fits.
 fn age(then: u64) -> String {
-    let seconds = now().saturating_sub(then);
-    for (unit, length) in [("day", 86_400), ("hour", 3600), ("minute", 60)] {
-        let count = seconds / length;
-        if count > 0 {
-            return format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" });
-        }
+    match largest_unit(now().saturating_sub(then)) {
+        (_, "second") => "just now".into(),
+        (1, unit) => format!("1 {unit} ago"),
+        (count, unit) => format!("{count} {unit}s ago"),
     }
-    "just now".into()
 }

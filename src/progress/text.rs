@@ -206,9 +206,32 @@ pub fn without_logins(text: &str) -> Cow<'_, str> {
     clean.into()
 }
 
+/// A length of time in the largest unit that fits, and this unit: 3 and `minute`.
+pub fn largest_unit(seconds: u64) -> (u64, &'static str) {
+    [("day", 86_400), ("hour", 3600), ("minute", 60)]
+        .into_iter()
+        .find(|(_, length)| seconds >= *length)
+        .map_or((seconds, "second"), |(unit, length)| {
+            (seconds / length, unit)
+        })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{json, one_line, printable, shown, without_logins};
+    use super::{json, largest_unit, one_line, printable, shown, without_logins};
+
+    #[test]
+    fn times_have_the_largest_unit_that_fits() {
+        for (seconds, expected) in [
+            (0, (0, "second")),
+            (59, (59, "second")),
+            (119, (1, "minute")),
+            (7200, (2, "hour")),
+            (86_400 * 9, (9, "day")),
+        ] {
+            assert_eq!(largest_unit(seconds), expected);
+        }
+    }
 
     #[test]
     fn urls_are_shown_without_logins() {
