@@ -1,6 +1,6 @@
 //! The contract between a build on the host and the executable in the image. Each name is defined
-//! here once: phases, variables, paths, exit status. Only these two programs use them; the settings
-//! that users write are in `settings`.
+//! here once: phases, variables, paths, the label with the plan, exit status. The settings that users
+//! write are in `settings`.
 
 /// The halves of `assemble`; [`BUILD_PHASE`] names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,3 +62,60 @@ pub const NEEDS_SDISTS: i32 = 75;
 pub const RUN: &str = "/run/warpdrive";
 /// The plan, below the application's root: how the application is started.
 pub const PLAN_FILE: &str = "etc/warpdrive/plan.json";
+/// The label with the same, as JSON; every image that warpdrive builds has it.
+pub const PLAN_LABEL: &str = "io.warpdrive.plan";
+
+/// The application's root in every image: its virtual environment and its home.
+pub const ROOT: &str = "/opt/app-root";
+/// The same below the directory of an unpacked tree, and in a layer.
+pub const ROOT_IN_TREE: &str = ROOT.split_at(1).1;
+/// The source in every image.
+pub const SOURCE: &str = "/opt/app-root/src";
+/// The same in a tree.
+pub const SOURCE_IN_TREE: &str = SOURCE.split_at(1).1;
+/// The S2I scripts in every image.
+pub const SCRIPTS: &str = "/opt/app-root/s2i/bin";
+
+const HTTP_PORT: &str = "WARPDRIVE_HTTP_PORT";
+/// The variables with the port that the application listens on; the first of them counts.
+pub const PORTS: [&str; 2] = ["PORT", HTTP_PORT];
+/// Without them.
+pub const DEFAULT_PORT: u16 = 8080;
+
+/// The port that an application with these variables listens on.
+pub fn port(variable: &dyn Fn(&str) -> Option<String>) -> u16 {
+    PORTS
+        .into_iter()
+        .find_map(|name| variable(name)?.trim().parse().ok().filter(|port| *port > 0))
+        .unwrap_or(DEFAULT_PORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_port_that_is_one_counts() {
+        for (first, second, expected) in [
+            (None, None, 8080),
+            (None, Some("81"), 81),
+            (Some("82"), Some("81"), 82),
+            (Some(""), Some("81"), 81),
+            (Some("0"), Some("99999"), 8080),
+        ] {
+            let found = port(&|name| {
+                let value = if name == PORTS[0] { first } else { second };
+                value.map(str::to_owned)
+            });
+            assert_eq!(found, expected, "{first:?} {second:?}");
+        }
+    }
+
+    #[test]
+    fn places_in_an_image_are_below_its_root() {
+        assert_eq!(SOURCE, format!("{ROOT}/src"));
+        assert_eq!(SCRIPTS, format!("{ROOT}/s2i/bin"));
+        assert_eq!(format!("/{ROOT_IN_TREE}"), ROOT);
+        assert_eq!(format!("/{SOURCE_IN_TREE}"), SOURCE);
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::adding::Adding;
 use super::advice::Advice;
+use super::contract::SOURCE;
 
 /// Distributions whose name differs from their module's.
 const MODULES: &[(&str, &str)] = &[
@@ -321,7 +322,10 @@ fn place_of_syntax(traceback: &str, message: &str) -> String {
         let rest = line.trim().strip_prefix("File \"")?;
         let (path, rest) = rest.split_once("\", line ")?;
         let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        let path = path.rsplit("/opt/app-root/src/").next().unwrap_or(path);
+        let path = path
+            .rsplit_once(SOURCE)
+            .and_then(|(_, path)| path.strip_prefix('/'))
+            .unwrap_or(path);
         Some(format!("{path}:{number}"))
     });
     match place {

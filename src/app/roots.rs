@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 use super::advice::{Advice, Explain};
 use super::contract;
 
-/// The root in every image.
-pub const APP_ROOT: &str = "/opt/app-root";
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
     /// `/opt/app-root`, or the virtual environment.
@@ -51,7 +48,8 @@ impl Roots {
         };
         let said = path(contract::APP_ROOT);
         let below_app = said.is_some();
-        let in_image = || Self::is_image(Path::new(APP_ROOT)).then(|| PathBuf::from(APP_ROOT));
+        let in_image =
+            || Self::is_image(Path::new(contract::ROOT)).then(|| PathBuf::from(contract::ROOT));
         let app = said
             .or_else(in_image)
             .or_else(|| path("VIRTUAL_ENV"))

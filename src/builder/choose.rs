@@ -1,5 +1,6 @@
 //! Chooses the builder image for an application when none was named.
 
+use crate::app::contract::PLAN_LABEL;
 use crate::app::python::PythonRequest;
 use crate::app::python_version::PythonVersion;
 use crate::oci::Descriptor;
@@ -40,7 +41,7 @@ pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
         };
         let label = |key: &str| image.config.label(key).map(str::to_owned);
         // An application image inherits its base's labels; it has a plan, a builder has none.
-        if label("io.warpdrive.plan").is_some() {
+        if label(PLAN_LABEL).is_some() {
             continue;
         }
         if let (Some(name), Some(python), Some(kind)) =

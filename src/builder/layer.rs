@@ -16,7 +16,7 @@ use crate::sandbox::IdMode;
 use crate::store::{self, Image, Needs, Store};
 
 use super::python::Python;
-use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME};
+use super::{APP_GID, APP_ROOT_IN_TREE, APP_UID, BuilderError, FIXED_TIME};
 
 /// The S2I scripts. They only call the in-image `warpdrive`.
 const SCRIPTS: [(&str, &str); 4] = [
@@ -202,7 +202,7 @@ fn entry(path: PathBuf, kind: Kind, mode: u32) -> Entry {
 }
 
 fn below_app_root(path: &str) -> PathBuf {
-    Path::new("opt/app-root").join(path)
+    Path::new(APP_ROOT_IN_TREE).join(path)
 }
 
 fn app_file(path: &str, bytes: Vec<u8>, executable: bool) -> Entry {
@@ -221,7 +221,7 @@ fn app_directory(path: &str) -> Entry {
 /// A parent directory, the same in every layer of warpdrive, so that no layer changes another's.
 pub fn parent_directory(path: &Path) -> Entry {
     let mut parent = entry(path.to_owned(), Kind::Directory, 0o775);
-    if !path.starts_with("opt/app-root") {
+    if !path.starts_with(APP_ROOT_IN_TREE) {
         (parent.uid, parent.gid, parent.mode) = (0, 0, 0o755);
     }
     parent

@@ -21,7 +21,9 @@ pub mod standalone;
 pub use error::BuilderError;
 
 /// The path of the virtual environment and home in every image of warpdrive.
-pub const APP_ROOT: &str = "/opt/app-root";
+pub use crate::app::contract::ROOT as APP_ROOT;
+/// The same in a layer, and below the directory of an unpacked tree.
+pub use crate::app::contract::ROOT_IN_TREE as APP_ROOT_IN_TREE;
 
 /// Owner of everything below [`APP_ROOT`].
 pub const APP_UID: u32 = 1001;

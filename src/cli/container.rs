@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::CommandError;
-use super::run::{WaitArgs, caller_env, detached, own_failure};
+use super::run::{APPLICATIONS, WaitArgs, caller_env, detached, own_failure};
 use crate::container::{
     self, ContainerError, ExecOptions, Line, Record, State, Status, Stream, Variable, VolumeSource,
     parse_variable,
@@ -391,7 +391,7 @@ fn start(containers: &[String], waiting: &WaitArgs, context: &Context) -> Result
     let store = context.open_store()?;
     for name in containers {
         let record = container::find(&store, name)?;
-        let prepared = container::again(&store, record)?;
+        let prepared = container::again(&store, record, APPLICATIONS)?;
         detached(&store, &prepared, waiting, context)?;
     }
     Ok(0)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
 
+use crate::app::contract::{DEFAULT_PORT, PLAN_LABEL};
 use crate::app::plan::Plan;
 use crate::builder::APP_ROOT;
 use crate::container::{
@@ -13,7 +14,7 @@ use crate::container::{
     parse_variable,
 };
 use crate::dev::{self, DevError, Next, Reload, Turns, Warm, Watch, Way};
-use crate::pipeline::{self, LABEL_PLAN};
+use crate::pipeline;
 use crate::sandbox::{self, IdMode, Limits, Network};
 use crate::source::OwnOutput;
 use crate::store::Store;
@@ -22,7 +23,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::image;
 use super::progress::Console;
-use super::run::{announce, caller_env, own_failure};
+use super::run::{APPLICATIONS, announce, caller_env, own_failure};
 use super::source::catch_signals;
 
 /// How long a browser waits for a server that is being started.
@@ -216,7 +217,13 @@ impl Session<'_> {
             ));
         }
         let words = Console::new(printer);
-        let prepared = container::prepare(&self.store, &self.options(&way), caller_env, &words);
+        let prepared = container::prepare(
+            &self.store,
+            &self.options(&way),
+            APPLICATIONS,
+            caller_env,
+            &words,
+        );
         // From here on the application speaks.
         drop(words);
         let mut prepared = prepared.map_err(own_failure)?;
@@ -246,7 +253,8 @@ impl Session<'_> {
             if next != Some(Next::Restart) {
                 break next;
             }
-            prepared = container::again(&self.store, record.clone()).map_err(own_failure)?;
+            prepared =
+                container::again(&self.store, record.clone(), APPLICATIONS).map_err(own_failure)?;
         };
         record.remove(&self.store).map_err(own_failure)?;
         Ok(next)
@@ -282,7 +290,7 @@ impl Session<'_> {
             });
         }
         let image = super::images::find(&self.store, &self.name)?;
-        let plan = image.config.label(LABEL_PLAN).map(str::as_bytes);
+        let plan = image.config.label(PLAN_LABEL).map(str::as_bytes);
         match plan.map(Plan::from_json) {
             Some(Ok(plan)) => Ok(dev::way(
                 &plan,
@@ -319,8 +327,8 @@ impl Session<'_> {
         if self.args.ports.is_empty() {
             vec![PortMapping {
                 address: std::net::Ipv4Addr::LOCALHOST.into(),
-                host: 8080,
-                port: 8080,
+                host: DEFAULT_PORT,
+                port: DEFAULT_PORT,
             }]
         } else {
             self.args.ports.clone()

@@ -296,7 +296,7 @@ fn remote(
 fn plan(image: &Image, name: &str) -> Result<Value, CommandError> {
     image
         .config
-        .label(crate::pipeline::LABEL_PLAN)
+        .label(crate::app::contract::PLAN_LABEL)
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or_else(|| {
             CommandError::new(

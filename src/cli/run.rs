@@ -13,10 +13,11 @@ use super::limits::LimitArgs;
 use super::progress::Console;
 use crate::app::adding::Adding;
 use crate::app::advice::Advice;
+use crate::app::contract;
 use crate::app::run::of_log;
 use crate::container::{
-    self, Attach, ContainerError, Early, Patience, PortMapping, Prepared, Record, RunOptions,
-    Variable, Volume, last_lines, parse_signal, parse_variable, read_env_file,
+    self, Applications, Attach, ContainerError, Early, Patience, PortMapping, Prepared, Record,
+    RunOptions, Variable, Volume, last_lines, parse_signal, parse_variable, read_env_file,
 };
 use crate::sandbox;
 use crate::store::Store;
@@ -192,7 +193,7 @@ fn start(
     context: &Context,
 ) -> Result<u8, ContainerError> {
     let words = Console::new(&context.printer);
-    let prepared = container::prepare(store, options, caller_env, &words)?;
+    let prepared = container::prepare(store, options, APPLICATIONS, caller_env, &words)?;
     // From here on the application speaks.
     drop(words);
     if options.detached {
@@ -319,6 +320,12 @@ fn options(args: &Args) -> Result<RunOptions, ContainerError> {
         limits: args.limits.limits(args.timeout),
     })
 }
+
+/// What containers have to know of images of applications.
+pub(super) const APPLICATIONS: Applications = Applications {
+    plan: contract::PLAN_LABEL,
+    port: contract::port,
+};
 
 /// A variable of the caller, for `-e NAME`.
 pub(super) fn caller_env(name: &str) -> Option<String> {

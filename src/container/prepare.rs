@@ -19,9 +19,6 @@ use crate::store::{Image, Store};
 /// The default search path for programs.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The build's plan for the application, as JSON.
-const PLAN_LABEL: &str = "io.warpdrive.plan";
-
 /// Longest host name that the kernel takes.
 const MAX_HOSTNAME: usize = 64;
 
@@ -56,6 +53,15 @@ pub struct RunOptions {
     pub limits: Limits,
 }
 
+/// What the caller knows of images of applications.
+#[derive(Clone, Copy)]
+pub struct Applications {
+    /// The label with the build's plan for the application, as JSON.
+    pub plan: &'static str,
+    /// The port that an application with these variables listens on.
+    pub port: fn(&dyn Fn(&str) -> Option<String>) -> u16,
+}
+
 /// A container on disk, ready to be started.
 pub struct Prepared {
     pub record: Record,
@@ -78,6 +84,7 @@ pub struct Serves {
 pub fn prepare(
     store: &Store,
     options: &RunOptions,
+    applications: Applications,
     caller_env: impl Fn(&str) -> Option<String>,
     progress: &dyn Progress,
 ) -> Result<Prepared, ContainerError> {
@@ -142,7 +149,8 @@ pub fn prepare(
         remove: options.remove,
         detached: options.detached,
         map: mode.map_name().to_owned(),
-        adding: plan(&image)
+        adding: applications
+            .plan(&image)
             .and_then(|plan| plan.get("adding").cloned())
             .unwrap_or_default(),
     };
@@ -153,7 +161,7 @@ pub fn prepare(
     let serves = options
         .command
         .is_empty()
-        .then(|| web_port(&image, &record.config))
+        .then(|| applications.web_port(&image, &record.config))
         .flatten()
         .filter(|_| options.entrypoint.is_none());
     Ok(Prepared {
@@ -166,7 +174,11 @@ pub fn prepare(
 /// Prepares an ended container for another start with its written files.
 ///
 /// To be called in a process that may mount and chown (`sandbox::enter`).
-pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> {
+pub fn again(
+    store: &Store,
+    record: Record,
+    applications: Applications,
+) -> Result<Prepared, ContainerError> {
     let name = || record.config.name.clone();
     if matches!(
         record.status()?.0,
@@ -181,7 +193,7 @@ pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> 
     let image = store.image_at(&record.config.manifest)?;
     let own = [image.config.words("Entrypoint"), image.config.words("Cmd")].concat();
     let serves = (record.config.command == own)
-        .then(|| web_port(&image, &record.config))
+        .then(|| applications.web_port(&image, &record.config))
         .flatten();
     Ok(Prepared {
         record,
@@ -190,31 +202,28 @@ pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> 
     })
 }
 
-/// How the application of a warpdrive image is started.
-fn plan(image: &Image) -> Option<serde_json::Value> {
-    serde_json::from_str(image.config.label(PLAN_LABEL)?).ok()
-}
+impl Applications {
+    /// How the application of a warpdrive image is started.
+    fn plan(self, image: &Image) -> Option<serde_json::Value> {
+        serde_json::from_str(image.config.label(self.plan)?).ok()
+    }
 
-/// The port inside on which the application of a warpdrive image answers, if it is a web application.
-fn web_port(image: &Image, config: &Config) -> Option<Serves> {
-    let plan = plan(image)?;
-    if plan.get("web").and_then(serde_json::Value::as_bool) == Some(false) {
-        return None;
-    }
-    let certain = !matches!(plan["start"]["mode"].as_str(), Some("python" | "shell"));
-    if !certain && config.ports.is_empty() {
-        return None;
-    }
-    let said = ["PORT", "WARPDRIVE_HTTP_PORT"]
-        .into_iter()
-        .find_map(|name| {
+    /// The port inside on which the application of a warpdrive image answers, if it is a web application.
+    fn web_port(self, image: &Image, config: &Config) -> Option<Serves> {
+        let plan = self.plan(image)?;
+        if plan.get("web").and_then(serde_json::Value::as_bool) == Some(false) {
+            return None;
+        }
+        let certain = !matches!(plan["start"]["mode"].as_str(), Some("python" | "shell"));
+        if !certain && config.ports.is_empty() {
+            return None;
+        }
+        let port = (self.port)(&|name| {
             let (_, value) = config.env.iter().find(|(known, _)| known == name)?;
-            value.parse().ok()
+            Some(value.clone())
         });
-    Some(Serves {
-        port: said.unwrap_or(8080),
-        certain,
-    })
+        Some(Serves { port, certain })
+    }
 }
 
 /// Refuses options that exclude each other.

@@ -2,6 +2,7 @@
 //!
 //! All of it is said from outside: arguments and variables that the executable in the image knows anyway.
 
+use crate::app::contract::DEFAULT_PORT;
 use crate::app::plan::{Plan, Start};
 use crate::app::server::{CONCURRENCY, Server};
 
@@ -79,7 +80,7 @@ pub fn way(plan: &Plan, tool: &str, source: &str) -> Way {
             " --insecure"
         };
         let line = format!(
-            "cd \"$1\" && exec python \"$2\" runserver --noreload{insecure} \"0.0.0.0:${{PORT:-8080}}\""
+            "cd \"$1\" && exec python \"$2\" runserver --noreload{insecure} \"0.0.0.0:${{PORT:-{DEFAULT_PORT}}}\""
         );
         way.command = [
             tool, "exec", "/bin/sh", "-c", &line, "sh", &directory, program,

@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use crate::audit::{self, AuditError, Date, Policy, Report};
-use crate::pipeline::{BuildNotes, LABEL_PLAN};
+use crate::pipeline::{BuildNotes, PLAN_LABEL};
 use crate::store::{Image, Store, StoreError};
 
 pub use changes::{Changes, DistributionChange};
@@ -156,7 +156,7 @@ pub fn packages(
 
 /// The start plan from the build's record, one line for each fact.
 pub fn plan(image: &Image) -> Vec<(String, String)> {
-    let text = image.config.label(LABEL_PLAN).unwrap_or_default();
+    let text = image.config.label(PLAN_LABEL).unwrap_or_default();
     let mut rows = Vec::new();
     if let Ok(Value::Object(plan)) = serde_json::from_str(text) {
         for (key, value) in &plan {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::app::advice::is_block;
-use crate::app::contract::Phase;
+use crate::app::contract::{Phase, SCRIPTS};
 use crate::builder::{APP_GID, APP_ROOT, APP_UID, contents};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
@@ -52,7 +52,7 @@ impl Stage {
         code: Code,
     ) -> Self {
         Self {
-            command: vec![format!("{APP_ROOT}/s2i/bin/assemble")],
+            command: vec![format!("{SCRIPTS}/assemble")],
             cwd: format!("{APP_ROOT}/src").into(),
             lowers,
             upper: Some(upper),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::app::contract::{self, PLAN_LABEL, SCRIPTS};
 use crate::builder::{APP_ROOT, APP_UID, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
 use crate::oci::{ImageConfig, to_canonical_json};
 use crate::source::Commit;
@@ -15,12 +16,6 @@ use super::installed::Dependencies;
 use super::record::BuildRecord;
 use super::report::LayerKind;
 use super::request::Request;
-
-/// The directory of the S2I scripts in every image.
-const SCRIPTS: &str = "/opt/app-root/s2i/bin";
-
-/// Label: how the app is started, as JSON; every image that warpdrive builds has it.
-pub const LABEL_PLAN: &str = "io.warpdrive.plan";
 
 /// The image's metadata.
 pub(super) struct Facts<'a> {
@@ -129,7 +124,7 @@ fn configure(
     );
     config.set("StopSignal", json!("SIGTERM"));
     config.set_env("VIRTUAL_ENV", APP_ROOT);
-    config.set_env("WARPDRIVE_APP_ROOT", APP_ROOT);
+    config.set_env(contract::APP_ROOT, APP_ROOT);
     for (name, value) in &facts.request.env {
         config.set_env(name, value);
     }
@@ -148,24 +143,16 @@ fn configure(
     Ok(())
 }
 
-/// The port that the application listens on, if it does: `PORT` of the image's variables, else
-/// 8080.
+/// The port that the application listens on, if it does, by the variables that the image is given.
 fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
     if parts.application.plan.get("web") == Some(&Value::Bool(false)) {
         return None;
     }
-    let said = |name: &str| {
-        let (_, value) = facts
-            .request
-            .env
-            .iter()
-            .rev()
-            .find(|(known, _)| known == name)?;
-        value.parse::<u16>().ok().filter(|port| *port > 0)
-    };
-    let port = said("PORT")
-        .or_else(|| said("WARPDRIVE_HTTP_PORT"))
-        .unwrap_or(8080);
+    let port = contract::port(&|name| {
+        let mut given = facts.request.env.iter().rev();
+        let (_, value) = given.find(|(known, _)| known == name)?;
+        Some(value.clone())
+    });
     Some(port.to_string())
 }
 
@@ -200,7 +187,7 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Result<Vec<(String, String)>,
         ("io.openshift.s2i.build.image", parts.builder.to_owned()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
         (
-            LABEL_PLAN,
+            PLAN_LABEL,
             String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)?).into_owned(),
         ),
     ];

@@ -418,7 +418,8 @@ fn into_layers(
         .into_iter()
         // The staged dependency files are below; changes to them belong to the application.
         .filter(|entry| {
-            !(entry.path.starts_with("opt/app-root/src") && matches!(entry.kind, Kind::Whiteout))
+            !(entry.path.starts_with(contract::SOURCE_IN_TREE)
+                && matches!(entry.kind, Kind::Whiteout))
         })
         .collect();
     let split = split::split(without_implied_directories(entries), &distributions, &site);

@@ -108,7 +108,7 @@ use deliver::{Naming, deliver};
 use last_build::LastBuild;
 use plan::Reading;
 
-pub use commit::LABEL_PLAN;
+pub use crate::app::contract::PLAN_LABEL;
 pub use difference::Difference;
 pub use elsewhere::{OnBase, check_on_base};
 pub use error::BuildError;

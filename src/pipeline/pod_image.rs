@@ -11,6 +11,7 @@ use elf::abi::PT_INTERP;
 use elf::endian::AnyEndian;
 use serde_json::{Value, json};
 
+use crate::app::contract::{DEFAULT_PORT, SCRIPTS};
 use crate::audit::{self, AuditError, Date, Policy, Severity};
 use crate::builder::layer::StoredLayer;
 use crate::builder::{APP_ROOT, APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND};
@@ -113,7 +114,7 @@ fn configure(draft: &mut Draft, base: &Base) {
     // there.
     config.set("WorkingDir", json!("/"));
     config.set("Entrypoint", Value::Null);
-    config.set("Cmd", json!([format!("{APP_ROOT}/s2i/bin/usage")]));
+    config.set("Cmd", json!([format!("{SCRIPTS}/usage")]));
     config.set_env("HOME", HOME);
     let (place, path) = (pod::PLACE, base.search_path());
     // The executable in images has the same name as this one, but fewer commands.
@@ -125,11 +126,11 @@ fn configure(draft: &mut Draft, base: &Base) {
     config.set_created(FIXED_TIME_RFC3339);
     config.remove_label(LABEL_KIND);
     for (key, value) in [
+        ("io.openshift.s2i.scripts-url", format!("image://{SCRIPTS}")),
         (
-            "io.openshift.s2i.scripts-url",
-            format!("image://{APP_ROOT}/s2i/bin"),
+            "io.openshift.expose-services",
+            format!("{DEFAULT_PORT}:http"),
         ),
-        ("io.openshift.expose-services", "8080:http".to_owned()),
         ("io.openshift.tags", "builder,python".to_owned()),
         (
             "io.k8s.display-name",

@@ -14,7 +14,7 @@ use crate::rootfs;
 use super::error::BuildError;
 
 /// The app root, relative to the root of the image.
-pub(super) const APP_ROOT: &str = "opt/app-root";
+pub(super) use crate::app::contract::ROOT_IN_TREE as APP_ROOT;
 
 /// Makes a directory and its missing parents, with this mode and independent of the umask: the
 /// command's user has to enter them.

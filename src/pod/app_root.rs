@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, StatxFlags, XattrFlags, mknodat, setxattr, statx};
 
+use crate::builder::APP_ROOT_IN_TREE;
 use crate::layer::remove_tree;
 
 use super::error::PodError;
@@ -78,7 +79,7 @@ impl Stamp {
 
 /// The application's root in a tree of layers.
 fn inside(tree: &Path) -> PathBuf {
-    tree.join("opt/app-root")
+    tree.join(APP_ROOT_IN_TREE)
 }
 
 impl AppRoot {

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::advice::{Advice, Explain as _, nearest};
+use crate::contract;
 use crate::process;
 use crate::progress::Progress as _;
 use crate::run::Caller;
@@ -201,7 +202,7 @@ pub(super) fn deactivate(args: &ShellArgs, caller: &Caller) -> Result<u8, Failur
             Advice::new("no warpdrive project is active"),
         ));
     }
-    print(leave(args.shell))
+    print(&leave(args.shell))
 }
 
 /// Removes a project's virtual environment, unless it is active.
@@ -219,7 +220,7 @@ pub(super) fn destroy(args: &DestroyArgs, caller: &Caller) -> Result<u8, Failure
             .map(|path| Path::new(path).canonicalize());
         matches!((path, directory.canonicalize()), (Some(Ok(one)), Ok(other)) if one == other)
     };
-    if same("WARPDRIVE_APP_ROOT") || same("VIRTUAL_ENV") {
+    if same(contract::APP_ROOT) || same("VIRTUAL_ENV") {
         let advice = Advice::new(format!("the project '{name}' is active"));
         return Err(Failure::new(1, advice.remedy("warpdrive deactivate")));
     }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::contract::{APP_ROOT, SRC_ROOT};
 use crate::environment::quote;
 
 /// A shell that is supported.
@@ -101,8 +102,8 @@ pub(super) fn enter(shell: Shell, entered: &Entered<'_>) -> String {
     let mut words = String::new();
     let variables = [
         ("WARPDRIVE_ENV_NAME", entered.name),
-        ("WARPDRIVE_APP_ROOT", entered.environment),
-        ("WARPDRIVE_SRC_ROOT", entered.source),
+        (APP_ROOT, entered.environment),
+        (SRC_ROOT, entered.source),
         ("VIRTUAL_ENV", entered.environment),
         ("VIRTUAL_ENV_PROMPT", entered.name),
     ];
@@ -138,7 +139,7 @@ function deactivate --description 'Leave the warpdrive project'
         functions --copy _warpdrive_old_prompt fish_prompt
         functions --erase _warpdrive_old_prompt
     end
-    set --erase _WARPDRIVE_OLD_PATH _WARPDRIVE_OLD_PYTHONHOME WARPDRIVE_ENV_NAME WARPDRIVE_APP_ROOT WARPDRIVE_SRC_ROOT VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+    set --erase _WARPDRIVE_OLD_PATH _WARPDRIVE_OLD_PYTHONHOME WARPDRIVE_ENV_NAME {APP_ROOT} {SRC_ROOT} VIRTUAL_ENV VIRTUAL_ENV_PROMPT
     functions --erase deactivate
 end
 "
@@ -160,7 +161,7 @@ deactivate() {{
     if [ -n "${{_WARPDRIVE_OLD_PYTHONHOME+x}}" ]; then export PYTHONHOME="$_WARPDRIVE_OLD_PYTHONHOME"; fi
     if [ -n "${{_WARPDRIVE_OLD_PS1+x}}" ]; then PS1="$_WARPDRIVE_OLD_PS1"; fi
     unset _WARPDRIVE_OLD_PATH _WARPDRIVE_OLD_PYTHONHOME _WARPDRIVE_OLD_PS1
-    unset WARPDRIVE_ENV_NAME WARPDRIVE_APP_ROOT WARPDRIVE_SRC_ROOT VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+    unset WARPDRIVE_ENV_NAME {APP_ROOT} {SRC_ROOT} VIRTUAL_ENV VIRTUAL_ENV_PROMPT
     hash -r 2>/dev/null
     unset -f deactivate
 }}
@@ -171,13 +172,17 @@ hash -r 2>/dev/null || :
 }
 
 /// The commands that leave the environment.
-pub(super) fn leave(shell: Shell) -> &'static str {
+pub(super) fn leave(shell: Shell) -> String {
     match shell {
         Shell::Bash | Shell::Zsh => {
-            "if typeset -f deactivate >/dev/null 2>&1; then deactivate; else unset WARPDRIVE_ENV_NAME WARPDRIVE_APP_ROOT WARPDRIVE_SRC_ROOT; fi\n"
+            format!(
+                "if typeset -f deactivate >/dev/null 2>&1; then deactivate; else unset WARPDRIVE_ENV_NAME {APP_ROOT} {SRC_ROOT}; fi\n"
+            )
         }
         Shell::Fish => {
-            "if functions --query deactivate; deactivate; else; set --erase WARPDRIVE_ENV_NAME WARPDRIVE_APP_ROOT WARPDRIVE_SRC_ROOT; end\n"
+            format!(
+                "if functions --query deactivate; deactivate; else; set --erase WARPDRIVE_ENV_NAME {APP_ROOT} {SRC_ROOT}; end\n"
+            )
         }
     }
 }

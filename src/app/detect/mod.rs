@@ -25,7 +25,7 @@ mod syntax;
 use std::collections::BTreeMap;
 
 use super::adding::Adding;
-use super::contract::{APP_HOME, INSTRUMENT, SERVER_PACKAGES};
+use super::contract::{self, APP_HOME, INSTRUMENT, SERVER_PACKAGES};
 use super::declared::unheard::unheard;
 use super::environment;
 use super::files::Files;
@@ -244,7 +244,7 @@ fn detect_in_home(
     if chosen.web {
         processes.remove(super::plan::WEB);
     }
-    let app_root = options.app_root.as_deref().unwrap_or("/opt/app-root");
+    let app_root = options.app_root.as_deref().unwrap_or(contract::ROOT);
     let plan = Plan {
         version: Plan::VERSION,
         framework: chosen.framework,

@@ -842,7 +842,7 @@ fn applications_below() {
     assert!(
         found
             .phase_one_environment()
-            .contains(&("WARPDRIVE_APP_HOME".to_owned(), "backend".to_owned()))
+            .contains(&(APP_HOME.to_owned(), "backend".to_owned()))
     );
 
     let files = [

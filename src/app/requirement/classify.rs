@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::address::percent_decoded_text;
+use super::super::contract;
 use super::super::files::{self, Files};
 use super::problem::{self, Wrong, uv_cannot, wrong};
 use super::{LineKind, name_of, normalize};
@@ -15,9 +16,6 @@ pub(super) struct LineContext<'a> {
     /// The directory of the application.
     pub(super) home: &'a str,
 }
-
-/// The source's path in an image: a list that was written there contains this path.
-const SOURCE_ROOT: &str = "/opt/app-root/src";
 
 /// Options that stand alone: those with a value, and those without one.
 const WITH_VALUE: &[(&str, &str)] = &[
@@ -364,9 +362,10 @@ fn plain_path(written: &str) -> String {
 
 /// What a path may mean in the source, without reading the source; empty for a path outside.
 fn candidates(path: &str, place: &LineContext<'_>) -> Vec<String> {
+    // A list that was written in an image has the source's path there.
     // `file:///./lib` is what is left of pdm's `file:///${PROJECT_ROOT}/lib`.
     let from_root = path
-        .strip_prefix(SOURCE_ROOT)
+        .strip_prefix(contract::SOURCE)
         .or_else(|| path.strip_prefix("/.").filter(|rest| rest.starts_with('/')))
         .filter(|rest| rest.is_empty() || rest.starts_with('/'))
         .map(|rest| rest.trim_start_matches('/'));

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::adding::Adding;
+use super::super::contract;
 use super::super::detect::Interface;
 use super::super::environment::quote_words;
 use super::super::plan::{Application, Plan, Start, StaticMap};
@@ -145,8 +146,8 @@ fn line(plan: &Plan, variables: &[(String, String)]) -> String {
         Concurrency::choose(server, interface, &extra, &environment, &limits).unwrap()
     });
     let context = Context {
-        port: value("PORT").unwrap_or(8080),
-        home: "/opt/app-root/src",
+        port: contract::port(&|name| environment.get(name).cloned()),
+        home: contract::SOURCE,
         run_directory: "/tmp/warpdrive-1001",
         worker_directory: Some("/dev/shm"),
         concurrency: concurrency.as_ref(),

@@ -1,5 +1,7 @@
 //! The table of settings, files and hooks.
 
+use super::super::contract;
+
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -49,7 +51,7 @@ const fn key(
 pub const KEYS: &[Key] = &[
     key(
         "home",
-        &["WARPDRIVE_APP_HOME", "APP_HOME"],
+        &[contract::APP_HOME, "APP_HOME"],
         Kind::Text,
         None,
         "directory of the application inside the source",
@@ -105,7 +107,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "instrument",
-        &["WARPDRIVE_INSTRUMENT"],
+        &[contract::INSTRUMENT],
         Kind::Instrument,
         None,
         "the agent that watches the application: opentelemetry, newrelic, ddtrace or autowrapt:NAME,NAME",

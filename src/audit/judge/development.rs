@@ -3,13 +3,11 @@
 
 use serde_json::Value;
 
+use crate::app::contract::PLAN_LABEL;
 use crate::oci::ImageConfig;
 
 use super::super::finding::{Finding, Severity};
 use super::quoted;
-
-/// Where warpdrive records how an application is started.
-const PLAN: &str = "io.warpdrive.plan";
 
 /// Words that a command line contains, in this order.
 const COMMANDS: &[&[&str]] = &[
@@ -44,7 +42,7 @@ pub(super) fn judge(config: &ImageConfig, findings: &mut Vec<Finding>) {
     if let Some(what) = of_line(&command) {
         said.push(format!("the command is `{what}`"));
     }
-    let plan = config.label(PLAN);
+    let plan = config.label(PLAN_LABEL);
     let plan: Option<Value> = plan.and_then(|text| serde_json::from_str(text).ok());
     if let Some(plan) = plan {
         let start = plan.pointer("/start/line").and_then(Value::as_str);

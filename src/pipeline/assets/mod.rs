@@ -44,7 +44,7 @@ use package::{Found, Manager, Package};
 /// Raised whenever the same inputs give other bytes.
 const FORMAT: u32 = 1;
 /// The source's path, relative to the root.
-const SOURCE: &str = "opt/app-root/src";
+const SOURCE: &str = contract::SOURCE_IN_TREE;
 
 /// Directories that a build fills and the application does not serve.
 const NOT_KEPT: &[&str] = &[

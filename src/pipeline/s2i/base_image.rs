@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::app::contract::PLAN_LABEL;
 use crate::builder::{LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
 use crate::oci::Digest;
 use crate::progress::Progress;
@@ -12,7 +13,6 @@ use crate::s2i::{AllowedUids, onbuild};
 use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
-use super::super::commit::LABEL_PLAN;
 use super::super::report::NameAndDigest;
 use super::super::{BuildError, base};
 use super::error::S2iBuildError;
@@ -41,7 +41,7 @@ pub(super) fn is_s2i_builder(image: &Image) -> bool {
 
 /// Whether `builder build` made this image, or warpdrive built it on such an image.
 pub(super) fn is_ours(image: &Image) -> bool {
-    [LABEL_NAME, LABEL_KIND, LABEL_PYTHON, LABEL_PLAN]
+    [LABEL_NAME, LABEL_KIND, LABEL_PYTHON, PLAN_LABEL]
         .iter()
         .any(|label| {
             image

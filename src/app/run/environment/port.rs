@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+use super::super::super::contract::{DEFAULT_PORT, PORTS};
 use super::super::error::RunError;
 use super::{Environment, Origin};
-
-const DEFAULT_PORT: &str = "8080";
 
 impl Environment {
     /// PORT is `$PORT`, else `$WARPDRIVE_HTTP_PORT`, else 8080, and both are set to it. What a file
@@ -15,17 +14,16 @@ impl Environment {
         &mut self,
         before: Option<&BTreeMap<OsString, OsString>>,
     ) -> Result<(), RunError> {
-        const NAMES: [&str; 2] = ["PORT", "WARPDRIVE_HTTP_PORT"];
         let changed = |name: &&str| match before {
             None => true,
             Some(before) => {
                 self.value(name) != before.get(OsStr::new(name)).map(OsString::as_os_str)
             }
         };
-        let name = NAMES
+        let name = PORTS
             .into_iter()
             .find(|name| changed(name) && self.value(name).is_some())
-            .or_else(|| NAMES.into_iter().find(|name| self.value(name).is_some()));
+            .or_else(|| PORTS.into_iter().find(|name| self.value(name).is_some()));
         let (text, name, origin) = match name {
             Some(name) => (
                 self.value(name)
@@ -35,7 +33,7 @@ impl Environment {
                 name,
                 self.variables[OsStr::new(name)].origin.clone(),
             ),
-            None => (DEFAULT_PORT.to_owned(), NAMES[0], Origin::Default),
+            None => (DEFAULT_PORT.to_string(), PORTS[0], Origin::Default),
         };
         self.port = text
             .trim()
@@ -43,7 +41,7 @@ impl Environment {
             .ok()
             .filter(|port| *port > 0)
             .ok_or(RunError::Port { name, value: text })?;
-        for name in NAMES {
+        for name in PORTS {
             self.set(name, self.port.to_string(), origin.clone());
         }
         Ok(())
