@@ -83,7 +83,7 @@ pub(super) fn install(
         }
         let said = Said::default();
         let installation = Installation {
-            ground: *given,
+            inputs: *given,
             lookup,
             wanted: &|| wanted(&missing),
             progress: &said,

@@ -22,13 +22,13 @@ use super::super::place::{Place, Reach};
 use super::super::sandbox_inputs::SandboxInputs;
 use super::super::tally::Tally;
 use super::super::without_sandbox::Interpreter;
-use super::Ground;
+use super::InstallInputs;
 use super::tree::Tree;
 
 /// Compiles what these trees have below `site`, a path from their root; false where the interpreter
 /// failed.
 pub(super) fn compile(
-    ground: Ground<'_>,
+    inputs: InstallInputs<'_>,
     trees: &[Tree],
     site: &Path,
     progress: &dyn Progress,
@@ -49,7 +49,7 @@ pub(super) fn compile(
     }
     // The largest first: no interpreter is left with one when the others are done.
     files.sort_by(|a, b| (b.size, &b.inside).cmp(&(a.size, &a.inside)));
-    let limits = &ground.context.request.limits;
+    let limits = &inputs.context.request.limits;
     let interpreters = if limits.memory.is_some() || limits.cpus.is_some() {
         1
     } else {
@@ -67,11 +67,11 @@ pub(super) fn compile(
         }
         is_one.then_some(number)
     };
-    if let Some(here) = ground.here {
+    if let Some(here) = inputs.here {
         return compile_here(&here.interpreter, &files, &take, interpreters);
     }
-    let spec = spec(ground)?;
-    let place = &ground.context.request.place;
+    let spec = spec(inputs)?;
+    let place = &inputs.context.request.place;
     let sources = Files(&files);
     thread::scope(|scope| {
         let running: Vec<_> = (0..interpreters)
@@ -109,7 +109,7 @@ fn compile_here(
 
 /// A sandbox with the base image alone: no package, no cache, no installer, no network, and nothing
 /// that can be written.
-fn spec(ground: Ground<'_>) -> Result<Spec, BuildError> {
+fn spec(inputs: InstallInputs<'_>) -> Result<Spec, BuildError> {
     let python = format!("{APP_ROOT}/bin/python");
     let stage = Stage {
         command: std::iter::once(python.as_str())
@@ -117,7 +117,7 @@ fn spec(ground: Ground<'_>) -> Result<Spec, BuildError> {
             .map(str::to_owned)
             .collect(),
         cwd: "/".into(),
-        lowers: ground.base.lowers(ground.context.store)?,
+        lowers: inputs.base.lowers(inputs.context.store)?,
         upper: None,
         mounts: Vec::new(),
         env: VARIABLES
@@ -125,8 +125,8 @@ fn spec(ground: Ground<'_>) -> Result<Spec, BuildError> {
             .to_vec(),
         code: Code::Ours,
     };
-    let inputs = SandboxInputs::of_shared_stage(ground.context.request);
-    let mut spec = assemble::spec(stage, &inputs);
+    let sandbox = SandboxInputs::of_shared_stage(inputs.context.request);
+    let mut spec = assemble::spec(stage, &sandbox);
     spec.network = Network::None;
     Ok(spec)
 }

@@ -18,7 +18,7 @@ use super::super::locked_wheel::LockedWheel;
 use super::super::sandbox_inputs::PASSED_ON;
 use super::super::tally::Tally;
 use super::plain::Asked;
-use super::{Ground, Lookup};
+use super::{InstallInputs, Lookup};
 
 /// Largest wheel, in bytes.
 pub(super) const MAX_WHEEL: u64 = 16 * 1024 * 1024 * 1024;
@@ -39,16 +39,16 @@ pub(super) struct Wheels<'a> {
 
 impl<'a> Wheels<'a> {
     pub(super) fn new(
-        ground: Ground<'_>,
+        inputs: InstallInputs<'_>,
         lookup: Lookup,
         scratch: &'a Path,
         (progress, fetched): (&'a dyn Progress, &'a Tally<'a>),
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            place: directory(ground.context.store)?,
+            place: directory(inputs.context.store)?,
             scratch,
             client: Client::new(ClientOptions::default())?,
-            logins: logins(ground),
+            logins: logins(inputs),
             lookup,
             progress,
             fetched,
@@ -129,14 +129,14 @@ fn verified(path: &Path, digest: &Digest) -> Option<File> {
 }
 
 /// The URLs with a login among those of the indexes.
-fn logins(ground: Ground<'_>) -> Vec<String> {
-    let request = ground.context.request;
+fn logins(inputs: InstallInputs<'_>) -> Vec<String> {
+    let request = inputs.context.request;
     let variables = request.build_env.iter().map(|(name, value)| (name, value));
     let values = variables
         .chain(&request.host_env)
         .filter(|(name, _)| PASSED_ON.contains(&name.as_str()) && name.contains("INDEX"))
         .map(|(_, value)| value.as_str());
-    let indexes = ground.asked.into_iter().flat_map(Asked::indexes);
+    let indexes = inputs.asked.into_iter().flat_map(Asked::indexes);
     indexes
         .chain(values)
         .flat_map(str::split_whitespace)

@@ -25,14 +25,14 @@ use super::stop::Stop;
 use super::tree::{NotWritten, Tree};
 use super::unfit::Unfit;
 use super::wheel::{Site, Wheel, contested};
-use super::{Fragment, Ground, Lookup, bytecode, key};
+use super::{Fragment, InstallInputs, Lookup, bytecode, key};
 
 /// How many wheels are fetched and unpacked at once.
 const AT_ONCE: usize = 8;
 
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
-    pub(super) ground: Ground<'a>,
+    pub(super) inputs: InstallInputs<'a>,
     pub(super) lookup: Lookup,
     /// Whether there is still a use for it: it is given up before its next step otherwise.
     pub(super) wanted: &'a (dyn Fn() -> bool + Sync),
@@ -42,19 +42,19 @@ pub(super) struct Installation<'a> {
 impl Installation<'_> {
     /// The fragments of these wheels, in their order.
     pub(super) fn of(&self, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
-        let Ground { context, base, .. } = self.ground;
+        let InstallInputs { context, base, .. } = self.inputs;
         let store = context.store;
         let scratch = store.scratch("fragments")?;
         let bytes: u64 = wheels.iter().filter_map(|it| it.artifact.size).sum();
         let fetched = Tally::new(self.progress, "fetching", bytes, Unit::Bytes);
         let installed = Tally::new(self.progress, "installing", wheels.len(), Unit::Things);
         let source = Wheels::new(
-            self.ground,
+            self.inputs,
             self.lookup,
             scratch.path(),
             (self.progress, &fetched),
         )?;
-        let below = self.ground.below()?;
+        let below = self.inputs.below()?;
         // What is unpacked is no layer yet, and may come to as much.
         let budget = context.request.budget.anew();
         let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
@@ -75,7 +75,7 @@ impl Installation<'_> {
         }
         self.go_on()?;
         let site = site_packages(base);
-        if !bytecode::compile(self.ground, &trees, &site, self.progress)? {
+        if !bytecode::compile(self.inputs, &trees, &site, self.progress)? {
             return Err(Stop::Failed);
         }
         self.go_on()?;
@@ -120,7 +120,7 @@ impl Installation<'_> {
         let Some(file) = source.open(wheel)? else {
             return Err(Stop::Failed);
         };
-        let site = Site::of(&self.ground.base.python.minor);
+        let site = Site::of(&self.inputs.base.python.minor);
         let mut wheel = Wheel::read(file, pin, &site).map_err(unfit)?;
         let places = wheel.files.iter();
         if let Some(place) = hidden(places.map(|file| file.place.as_path()), below) {
@@ -152,14 +152,14 @@ impl Installation<'_> {
         tree: &Tree,
         site: &Path,
     ) -> Result<Fragment, BuildError> {
-        let Ground { context, base, .. } = self.ground;
+        let InstallInputs { context, base, .. } = self.inputs;
         let Context { store, request, .. } = context;
         let key = key(&wheel.pin, base)?;
         let contents = Contents::of(tree.place(), site)?;
         let mut name = format!("fragment-{key}");
         // A Python of another version may compile to other bytes: what it made is this build's alone.
         let is_own = self
-            .ground
+            .inputs
             .here
             .is_some_and(|here| !here.interpreter.is_same);
         if request.no_cache || is_own {

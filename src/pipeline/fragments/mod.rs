@@ -99,23 +99,23 @@ impl Lookup {
 /// What a resolution depends on.
 #[derive(Clone, Copy)]
 struct Given<'a> {
-    ground: Ground<'a>,
+    inputs: InstallInputs<'a>,
     asked: &'a Asked<'a>,
     detected: &'a Detected,
     tools: &'a Tools,
 }
 
 impl<'a> std::ops::Deref for Given<'a> {
-    type Target = Ground<'a>;
+    type Target = InstallInputs<'a>;
 
-    fn deref(&self) -> &Ground<'a> {
-        &self.ground
+    fn deref(&self) -> &InstallInputs<'a> {
+        &self.inputs
     }
 }
 
 /// What an installation of wheels depends on.
 #[derive(Clone, Copy)]
-struct Ground<'a> {
+struct InstallInputs<'a> {
     context: Context<'a>,
     base: &'a Base,
     /// What takes the place of the base image, whose files are not here.
@@ -124,7 +124,7 @@ struct Ground<'a> {
     asked: Option<&'a Asked<'a>>,
 }
 
-impl Ground<'_> {
+impl InstallInputs<'_> {
     /// Lower directories that a package must not lie over.
     fn below(&self) -> Result<Vec<PathBuf>, BuildError> {
         match self.here {
@@ -221,7 +221,7 @@ fn installed(
         asked.names
     ));
     let given = Given {
-        ground: Ground {
+        inputs: InstallInputs {
             context,
             base,
             here: None,
@@ -279,23 +279,23 @@ fn installed(
 }
 
 /// Fetches wheels and makes fragments of them.
-fn install(ground: Ground<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
+fn install(inputs: InstallInputs<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
     let Context {
         store,
         request,
         progress,
-    } = ground.context;
+    } = inputs.context;
     if wheels.is_empty() {
         return Ok(Vec::new());
     }
     let scratch = store.scratch("files")?;
     // What is locked is fetched from where the lock says, and is there then.
-    if let Some(locked) = ground.asked.and_then(|asked| asked.locked) {
+    if let Some(locked) = inputs.asked.and_then(|asked| asked.locked) {
         let place = Locked::place(&scratch)?;
         locked.fetch(wheels, store, request, &place, progress)?;
     }
     let installation = Installation {
-        ground,
+        inputs,
         lookup: Lookup::Index,
         wanted: &|| true,
         progress,
@@ -304,12 +304,12 @@ fn install(ground: Ground<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>,
 }
 
 /// The fragments of these wheels: of the store, of the cache in the registry, or made.
-fn make(ground: Ground<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
+fn make(inputs: InstallInputs<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
     let owned: Vec<LockedWheel> = wheels.iter().map(|wheel| (*wheel).clone()).collect();
-    let mut found = find_all(ground, &owned)?;
-    let restored = shared::restore(ground, &missing(&owned, &found))?;
+    let mut found = find_all(inputs, &owned)?;
+    let restored = shared::restore(inputs, &missing(&owned, &found))?;
     fill(&mut found, restored);
-    let made = install(ground, &missing(&owned, &found))?;
+    let made = install(inputs, &missing(&owned, &found))?;
     fill(&mut found, made.into_iter().map(Some));
     Ok(found.into_iter().flatten().collect())
 }
@@ -350,14 +350,14 @@ fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependenc
 
 /// The fragments of these wheels, as far as they are there and may be used.
 fn find_all(
-    ground: Ground<'_>,
+    inputs: InstallInputs<'_>,
     wheels: &[LockedWheel],
 ) -> Result<Vec<Option<Fragment>>, BuildError> {
     let find = |wheel: &LockedWheel| {
-        if ground.context.request.no_cache {
+        if inputs.context.request.no_cache {
             return Ok(None);
         }
-        find(ground.context.store, &key(&wheel.pin, ground.base)?)
+        find(inputs.context.store, &key(&wheel.pin, inputs.base)?)
     };
     wheels.iter().map(find).collect()
 }

@@ -22,7 +22,7 @@ use super::download::{MAX_WHEEL, directory};
 use super::here::Here;
 use super::install::Installation;
 use super::stop::Stop;
-use super::{Ground, Lookup, find, key};
+use super::{InstallInputs, Lookup, find, key};
 
 fn file_name(pin: &Pin) -> String {
     format!("{}.whl", pin.wheel)
@@ -87,7 +87,7 @@ pub(in super::super) fn of_wheels(
     let here = Here::new(context, base, interpreter)?;
     let kept = directory(context.store)?;
     let installation = Installation {
-        ground: Ground {
+        inputs: InstallInputs {
             context,
             base,
             here: Some(&here),

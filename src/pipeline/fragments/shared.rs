@@ -46,7 +46,7 @@ use super::contents::Contents;
 use super::install::hidden;
 use super::tree::Tree;
 use super::wheel::judge;
-use super::{Fragment, Ground, key, layers};
+use super::{Fragment, InstallInputs, key, layers};
 
 /// The word for an item of this kind.
 const KIND: &str = "fragment";
@@ -80,20 +80,20 @@ fn tag(key: &str, compression: &str) -> Result<String, BuildError> {
 
 /// The fragments of these wheels that the cache has, in their order.
 pub(super) fn restore(
-    ground: Ground<'_>,
+    inputs: InstallInputs<'_>,
     wheels: &[&LockedWheel],
 ) -> Result<Vec<Option<Fragment>>, BuildError> {
     let Context {
         request, progress, ..
-    } = ground.context;
+    } = inputs.context;
     let cache = &request.cache;
     if request.no_cache || !cache.is_read() || wheels.is_empty() {
         return Ok(wheels.iter().map(|_| None).collect());
     }
-    let below = ground.below()?;
+    let below = inputs.below()?;
     let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
     let found = largest_first(wheels, AT_ONCE, weight, |wheel| {
-        match one(ground, cache, &wheel.pin, &below) {
+        match one(inputs, cache, &wheel.pin, &below) {
             Ok(fragment) => Ok(fragment),
             Err(Refused::Bad(problem)) => {
                 progress.warning(&format!(
@@ -133,12 +133,12 @@ fn bad<T>(problem: impl Into<String>) -> Result<T, Refused> {
 }
 
 fn one(
-    ground: Ground<'_>,
+    inputs: InstallInputs<'_>,
     cache: &RemoteCache,
     pin: &Pin,
     below: &[PathBuf],
 ) -> Result<Option<Fragment>, Refused> {
-    let Ground { context, base, .. } = ground;
+    let InstallInputs { context, base, .. } = inputs;
     let Context {
         store,
         request,

@@ -27,7 +27,7 @@ use super::super::without_sandbox::interpreter;
 use super::here::Here;
 use super::part::part_of;
 use super::stop::Stop;
-use super::{Fragment, Given, Ground, Lookup, layers, make, plain, resolve};
+use super::{Fragment, Given, InstallInputs, Lookup, layers, make, plain, resolve};
 
 fn needs(because: impl Into<String>) -> BuildError {
     BuildError::NeedsSandbox {
@@ -74,7 +74,7 @@ pub(in super::super) fn without_the_base(
     ));
     let here = Here::new(context, base, interpreter)?;
     let given = Given {
-        ground: Ground {
+        inputs: InstallInputs {
             context,
             base,
             here: Some(&here),
