@@ -78,12 +78,12 @@ const PYTHONS: std::ops::RangeInclusive<u32> = 8..=14;
 /// If no known Python fits: no registry is asked.
 pub fn choose(
     store: &Store,
-    wish: Option<&str>,
+    requested: Option<&str>,
     python: Option<&PythonRequest>,
 ) -> Result<Choice, BuilderError> {
-    if let Some(wish) = wish {
+    if let Some(requested) = requested {
         return Ok(Choice {
-            reference: wish.to_owned(),
+            reference: requested.to_owned(),
             reason: "as asked for".into(),
         });
     }

@@ -129,12 +129,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
                 url: mirror.as_deref(),
                 expired: *snapshot,
             };
-            let wish = Wish {
+            let options = BuildOptions {
                 mirror,
                 force: *force,
                 without_run: *without_run,
             };
-            build(what, wish, *json, context)
+            build(what, options, *json, context)
         }
         Action::Push {
             name,
@@ -149,21 +149,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 
 /// How builders are made.
 #[derive(Clone, Copy)]
-struct Wish<'a> {
+struct BuildOptions<'a> {
     mirror: debian::Mirror<'a>,
     force: bool,
     without_run: bool,
 }
 
-fn build(what: &str, wish: Wish<'_>, json: bool, context: &Context) -> Result<u8, CommandError> {
+fn build(
+    what: &str,
+    options: BuildOptions<'_>,
+    json: bool,
+    context: &Context,
+) -> Result<u8, CommandError> {
     let definition = definition::find(what)?;
     let store = context.open_store()?;
     super::source::catch_signals()?;
-    let (image, cached) = made(&store, &definition, wish, context)?;
-    let twin = definition.twin().filter(|_| !wish.without_run);
+    let (image, cached) = made(&store, &definition, options, context)?;
+    let twin = definition.twin().filter(|_| !options.without_run);
     let run = match &twin {
         // The builder exists, and works without it.
-        Some(twin) => match made(&store, twin, wish, context) {
+        Some(twin) => match made(&store, twin, options, context) {
             Ok((image, cached)) => Some((&twin.name, image, cached)),
             Err(error) if sandbox::interrupted() => return Err(error),
             Err(error) => {
@@ -201,12 +206,12 @@ fn build(what: &str, wish: Wish<'_>, json: bool, context: &Context) -> Result<u8
 fn made(
     store: &Store,
     definition: &Definition,
-    wish: Wish<'_>,
+    options: BuildOptions<'_>,
     context: &Context,
 ) -> Result<(Descriptor, bool), CommandError> {
     match store.resolve(&definition.name)? {
-        Some(image) if !wish.force => Ok((image, true)),
-        _ => Ok((make(store, definition, wish.mirror, context)?, false)),
+        Some(image) if !options.force => Ok((image, true)),
+        _ => Ok((make(store, definition, options.mirror, context)?, false)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::beneath;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, AuditGate, Explanation, FenceWish, Handover, INDEX_LOGINS, LayerReport, NPM_REGISTRY,
+    self, AuditGate, Explanation, FenceMode, Handover, INDEX_LOGINS, LayerReport, NPM_REGISTRY,
     PASSED_ON, Place, Report, Request, SandboxReport, Secret, is_index_login,
 };
 use crate::transport::Destination;
@@ -207,7 +207,7 @@ enum FenceWhen {
     Off,
 }
 
-impl From<FenceWhen> for FenceWish {
+impl From<FenceWhen> for FenceMode {
     fn from(when: FenceWhen) -> Self {
         match when {
             FenceWhen::Auto => Self::Auto,

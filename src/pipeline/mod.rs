@@ -118,7 +118,7 @@ pub use handover::check_dependencies;
 pub use index_logins::INDEX_LOGINS;
 pub use lacking::Lacking;
 pub use notes::{BuildNotes, PhaseNote};
-pub use place::{FenceWish, Here, Place};
+pub use place::{FenceMode, Here, Place};
 pub use pod_image::pod_image;
 pub use record::{BuildRecord, LABEL_BUILD};
 pub use remote_image::remote_image;

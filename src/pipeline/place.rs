@@ -40,7 +40,7 @@ pub enum Place {
 
 /// Whether the application's code is fenced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FenceWish {
+pub enum FenceMode {
     /// If it could read a credential, the fence is required.
     Auto,
     Require,
@@ -108,7 +108,7 @@ impl Place {
     /// If it does not, if something is in the application's root, or if a required fence is not possible.
     pub fn here(
         store: &Store,
-        wish: FenceWish,
+        mode: FenceMode,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
         let _in_use = store.lock_shared()?;
@@ -124,7 +124,7 @@ impl Place {
         let base = BaseFile::of_this_image()?.ok_or_else(|| PodError::NoBaseFile {
             path: Path::new(pod::PLACE).join(pod::BASE_FILE),
         })?;
-        let fenced = fenced(wish, progress)?;
+        let fenced = fenced(mode, progress)?;
         let layer = &base.builder_layer;
         take_builder_layer(store, &base)?;
         let tree = rootfs::unpacked_layer(
@@ -226,15 +226,15 @@ pub(super) fn take_builder_layer(store: &Store, base: &BaseFile) -> Result<(), B
 }
 
 /// Decides about the fence from the request and from what this kernel can do.
-fn fenced(wish: FenceWish, progress: &dyn Progress) -> Result<bool, BuildError> {
-    if wish == FenceWish::Off {
+fn fenced(mode: FenceMode, progress: &dyn Progress) -> Result<bool, BuildError> {
+    if mode == FenceMode::Off {
         return Ok(false);
     }
     if sandbox::landlock_version().is_some() {
         return Ok(true);
     }
     let credentials = pod::credentials();
-    if wish == FenceWish::Require || !credentials.is_empty() {
+    if mode == FenceMode::Require || !credentials.is_empty() {
         return Err(PodError::NoFence { credentials }.into());
     }
     progress.warning(

@@ -75,7 +75,7 @@ impl<'a> Reading<'a> {
     /// Including the project's choice of the image that it runs on.
     pub(super) fn with_runtime(mut self, store: &Store) -> Result<Self, BuildError> {
         let settings = self.settings()?.clone();
-        runtime_image::wish(store, &mut self.request, &settings)?;
+        runtime_image::take_choice(store, &mut self.request, &settings)?;
         Ok(self)
     }
 

@@ -54,7 +54,7 @@ impl Record for BuilderOnly {
 ///
 /// # Errors
 /// If a file of the source names an image that is not allowed.
-pub(super) fn wish(
+pub(super) fn take_choice(
     store: &Store,
     request: &mut Request,
     settings: &Settings,
