@@ -391,7 +391,7 @@ fn start(containers: &[String], waiting: &WaitArgs, context: &Context) -> Result
     let store = context.open_store()?;
     for name in containers {
         let record = container::find(&store, name)?;
-        let prepared = container::again(&store, record, APPLICATIONS)?;
+        let prepared = container::prepare_restart(&store, record, APPLICATIONS)?;
         detached(&store, &prepared, waiting, context)?;
     }
     Ok(0)

@@ -254,7 +254,7 @@ impl Session<'_> {
                 break next;
             }
             prepared =
-                container::again(&self.store, record.clone(), APPLICATIONS).map_err(own_failure)?;
+                container::prepare_restart(&self.store, record.clone(), APPLICATIONS).map_err(own_failure)?;
         };
         record.remove(&self.store).map_err(own_failure)?;
         Ok(next)

@@ -50,7 +50,7 @@ pub use exec::{ExecOptions, exec};
 pub use log::{Line, Stream};
 pub use logs::read_logs;
 pub use ports::PortMapping;
-pub use prepare::{Applications, Prepared, RunOptions, Serves, again, prepare};
+pub use prepare::{Applications, Prepared, RunOptions, Serves, prepare, prepare_restart};
 pub use process::Process;
 pub use record::{Config, Record, State, Status, containers, find, list, short};
 pub use signal::parse as parse_signal;

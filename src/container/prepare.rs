@@ -174,7 +174,7 @@ pub fn prepare(
 /// Prepares an ended container for another start with its written files.
 ///
 /// To be called in a process that may mount and chown (`sandbox::enter`).
-pub fn again(
+pub fn prepare_restart(
     store: &Store,
     record: Record,
     applications: Applications,
