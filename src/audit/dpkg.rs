@@ -5,7 +5,7 @@
 //! the file, and a database can be forged like any file. So a match never makes an unknown setuid
 //! program harmless; it only tells a *known* program from a replaced one.
 
-use super::known;
+use super::shipped_setuid;
 
 /// The MD5 of a file's content.
 pub type Md5 = [u8; 16];
@@ -41,10 +41,10 @@ pub(super) fn without_usr(path: &[u8]) -> &[u8] {
 /// Whether the database's digest of the file matters.
 pub(super) fn is_verified(path: &[u8]) -> bool {
     let name = without_usr(path);
-    known::is_privileged(name)
-        || known::is_helper(name)
-        || known::is_library(path)
-        || known::is_conversion_list(path)
+    shipped_setuid::is_privileged(name)
+        || shipped_setuid::is_helper(name)
+        || shipped_setuid::is_library(path)
+        || shipped_setuid::is_conversion_list(path)
 }
 
 /// The lines about known privileged programs and about libraries: path (see `without_usr`) and digest.

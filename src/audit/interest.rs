@@ -6,7 +6,7 @@ use crate::oci::ImageConfig;
 
 use super::accounts::strict_decimal;
 use super::paths::{is_beneath, join, split};
-use super::{dpkg, known, secrets};
+use super::{dpkg, secrets, shipped_setuid};
 
 /// Files that decide which users may become root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
 const ACCOUNT_FILES: [&str; 36] = [
@@ -314,8 +314,8 @@ impl Interest {
             MemberKind::Symlink(_) => {
                 let deep = path.split(|&byte| byte == b'/').count() > 5;
                 let local = is_beneath(path, LOCAL_LIBRARY.as_bytes());
-                known::is_library(path)
-                    || known::is_conversion_list(path)
+                shipped_setuid::is_library(path)
+                    || shipped_setuid::is_conversion_list(path)
                     || path == LOCAL_LIBRARY.as_bytes()
                     || (place == PathKind::System && !deep && !local)
             }

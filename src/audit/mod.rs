@@ -30,7 +30,6 @@ mod flatten;
 mod input;
 mod interest;
 mod judge;
-mod known;
 mod linker;
 mod memory;
 mod paths;
@@ -40,6 +39,7 @@ mod rules;
 mod sarif;
 mod scan;
 mod secrets;
+mod shipped_setuid;
 mod survey;
 
 use std::sync::Mutex;

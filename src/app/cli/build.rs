@@ -8,7 +8,7 @@ use crate::contract::{BUILD_PHASE, Phase};
 use crate::run::{Caller, RunError};
 use crate::settings::command_line;
 
-use super::words::{Failure, Words};
+use super::output::{Failure, Words};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::progress::Progress as _;
 use crate::run::{Caller, Environment, print};
 
+use super::output::{Failure, Words};
 use super::settings;
 use super::shells::Shell;
-use super::words::{Failure, Words};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -11,8 +11,8 @@ use crate::process;
 use crate::progress::Progress as _;
 use crate::run::Caller;
 
+use super::output::{Failure, Words};
 use super::shells::{Entered, Shell, enter, function, leave};
-use super::words::{Failure, Words};
 
 const PREFIX: &str = "warpdrive+";
 

@@ -4,9 +4,9 @@
 mod build;
 mod environment;
 mod local;
+mod output;
 mod settings;
 mod shells;
-mod words;
 
 #[cfg(feature = "host")]
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::environment::quote_words;
 use crate::fixup::fixup;
 use crate::run::{Caller, RunError, commands, smoke};
 
-use words::{Failure, Words, result};
+use output::{Failure, Words, result};
 
 /// Builds and runs a Python web application where it lies
 #[derive(Debug, Parser)]

@@ -11,7 +11,7 @@ use crate::files::Directory;
 use crate::run::Caller;
 use crate::settings::{Settings, command_line, schema};
 
-use super::words::Failure;
+use super::output::Failure;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -8,10 +8,10 @@ mod conda;
 pub mod groups;
 mod pipfile;
 mod poetry;
+mod poetry_versions;
 mod script;
 mod several;
 pub mod unheard;
-mod words;
 
 use super::files::{Below, Files};
 

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{Declared, words};
+use super::{Declared, poetry_versions};
 
 pub(super) fn read(document: &toml::Table) -> Option<Declared> {
     let poetry = document.get("tool")?.get("poetry")?;
@@ -72,7 +72,7 @@ fn requirement(name: &str, value: &Value) -> Result<Option<String>, String> {
     if let Some(version) = value.as_str() {
         return Ok(Some(format!(
             "{name}{}",
-            words::clauses(version)?.join(",")
+            poetry_versions::clauses(version)?.join(",")
         )));
     }
     let Some(table) = value.as_table() else {
@@ -98,7 +98,7 @@ fn requirement(name: &str, value: &Value) -> Result<Option<String>, String> {
     let mut markers: Vec<String> = Vec::new();
     markers.extend(text("markers").map(str::to_owned));
     if let Some(python) = text("python") {
-        markers.extend(words::python_marker(python)?);
+        markers.extend(poetry_versions::python_marker(python)?);
     }
     markers.extend(text("platform").map(|name| format!("sys_platform == \"{name}\"")));
     let marker = match markers.as_slice() {
@@ -128,7 +128,7 @@ fn requirement(name: &str, value: &Value) -> Result<Option<String>, String> {
         };
         return Ok(Some(format!("{editable}{start}{path}{extras}{marker}")));
     }
-    let version = words::clauses(text("version").unwrap_or("*"))?.join(",");
+    let version = poetry_versions::clauses(text("version").unwrap_or("*"))?.join(",");
     Ok(Some(format!("{name}{extras}{version}{marker}")))
 }
 

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup, Reach, Seen};
-use super::super::known;
 use super::super::linker;
 use super::super::paths::{join, shown, split, text};
+use super::super::shipped_setuid;
 use super::trust::{Trust, Vouch};
 use super::{Bundle, visible};
 
@@ -49,7 +49,7 @@ pub(super) struct Loaded<'a> {
 impl<'a> Loaded<'a> {
     pub(super) fn new(flat: &'a Flat<'a>, trust: &'a Trust<'a>, all: &[Seen<'a>]) -> Self {
         let libraries = visible(all)
-            .filter(|seen| !seen.item.is_directory() && known::is_library(seen.path))
+            .filter(|seen| !seen.item.is_directory() && shipped_setuid::is_library(seen.path))
             .map(|seen| {
                 let (directory, name) = split(seen.path);
                 (name, directory, seen.path)
@@ -60,7 +60,9 @@ impl<'a> Loaded<'a> {
             _ => linker::Cache::default(),
         };
         let conversions = visible(all)
-            .filter(|seen| !seen.item.is_directory() && known::is_conversion_list(seen.path))
+            .filter(|seen| {
+                !seen.item.is_directory() && shipped_setuid::is_conversion_list(seen.path)
+            })
             .map(|seen| seen.path)
             .collect();
         let programs = visible(all)

@@ -5,7 +5,7 @@ use super::super::dpkg::without_usr;
 use super::super::facts::Item;
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Seen;
-use super::super::known;
+use super::super::shipped_setuid;
 use super::accounts::Accounts;
 use super::trust::{Trust, Vouch};
 use super::{ownership, visible};
@@ -27,7 +27,7 @@ pub(super) fn judge(
         let vouch = trust.vouch(layer, path, Some(item));
         let shown = ownership(item.uid, item.gid, item.mode);
         if item.is_setuid() {
-            if item.uid == 0 && known::is_setuid(name) {
+            if item.uid == 0 && shipped_setuid::is_setuid(name) {
                 let (rule, severity, message) = of_known(vouch, "setuid root", true);
                 push(rule, severity, format!("{message} ({shown})"));
             } else {
@@ -42,7 +42,7 @@ pub(super) fn judge(
         }
         if item.is_setgid() {
             let group = accounts.privileged_group(item.gid);
-            if known::is_setgid(name) && item.gid != 0 {
+            if shipped_setuid::is_setgid(name) && item.gid != 0 {
                 let (rule, severity, message) = of_known(
                     vouch,
                     "setgid",
@@ -60,7 +60,7 @@ pub(super) fn judge(
         }
         if let Some(capability) = item.capability {
             let words = capability.words();
-            let usual = known::capabilities(name)
+            let usual = shipped_setuid::capabilities(name)
                 .is_some_and(|usual| !capability.malformed && capability.bits & !usual == 0);
             if usual && vouch != Vouch::Changed {
                 let (rule, severity, message) = of_known(vouch, &words, capability.is_dangerous());
@@ -123,7 +123,7 @@ fn hidden(all: &[Seen<'_>], trust: &Trust<'_>, findings: &mut Vec<Finding>) {
     for seen in all {
         let Some(by) = seen.hidden_by else { continue };
         let name = without_usr(seen.path);
-        let known = known::is_privileged(name) && !trust.was_changed(name, seen.item);
+        let known = shipped_setuid::is_privileged(name) && !trust.was_changed(name, seen.item);
         if known || !gives_root(seen.item) {
             continue;
         }

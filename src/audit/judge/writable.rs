@@ -8,7 +8,7 @@ use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Seen;
 use super::super::interest::PathKind;
-use super::super::known;
+use super::super::shipped_setuid;
 use super::accounts::{Entrant, Runtime};
 use super::trust::{Trust, Vouch};
 use super::{Bundle, Subject, ownership, visible};
@@ -91,7 +91,7 @@ impl Powers {
             let vouch = trust.vouch(seen.layer, seen.path, Some(seen.item));
             let is_shipped = matches!(vouch, Vouch::AsShipped | Vouch::Unknown);
             // What a distribution ships does not let its caller write where it wants.
-            if is_shipped && (known::is_setuid(name) || known::is_setgid(name)) {
+            if is_shipped && (shipped_setuid::is_setuid(name) || shipped_setuid::is_setgid(name)) {
                 continue;
             }
             if seen.item.is_setuid() {
