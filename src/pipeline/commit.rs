@@ -29,7 +29,7 @@ pub(super) struct Facts<'a> {
 }
 
 /// The parts of an image, lowest first.
-pub(super) struct Parts<'a> {
+pub(super) struct ApplicationParts<'a> {
     /// The image that the application runs on.
     pub(super) base: &'a Base,
     /// The reference of the image that it was built on.
@@ -41,9 +41,9 @@ pub(super) struct Parts<'a> {
 }
 
 /// Writes configuration and manifest; the image has no name yet.
-pub(super) fn commit(
+pub(super) fn commit_application(
     context: Context<'_>,
-    parts: &Parts<'_>,
+    parts: &ApplicationParts<'_>,
     facts: &Facts<'_>,
 ) -> Result<Committed, BuildError> {
     let base = parts.base;
@@ -110,7 +110,7 @@ pub(super) fn run_as_ours(config: &mut ImageConfig, path: &str) {
 /// Sets what containers are started with (`docs/reference/image.md`).
 fn configure(
     config: &mut ImageConfig,
-    parts: &Parts<'_>,
+    parts: &ApplicationParts<'_>,
     facts: &Facts<'_>,
 ) -> Result<(), BuildError> {
     run_as_ours(config, &parts.base.search_path());
@@ -144,7 +144,7 @@ fn configure(
 }
 
 /// The port that the application listens on, if it does, by the variables that the image is given.
-fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
+fn port(parts: &ApplicationParts<'_>, facts: &Facts<'_>) -> Option<String> {
     if parts.application.plan.get("web") == Some(&Value::Bool(false)) {
         return None;
     }
@@ -157,7 +157,7 @@ fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
 }
 
 /// The names of the processes that can be started, for the annotation.
-fn processes(parts: &Parts<'_>) -> Option<String> {
+fn processes(parts: &ApplicationParts<'_>) -> Option<String> {
     let plan = &parts.application.plan;
     let others = plan.get("processes")?.as_object()?;
     let web = plan.get("web") != Some(&Value::Bool(false));
@@ -169,7 +169,10 @@ fn processes(parts: &Parts<'_>) -> Option<String> {
     Some(names.join(" "))
 }
 
-fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Result<Vec<(String, String)>, BuildError> {
+fn labels(
+    parts: &ApplicationParts<'_>,
+    facts: &Facts<'_>,
+) -> Result<Vec<(String, String)>, BuildError> {
     let labels = vec![
         ("io.openshift.s2i.scripts-url", format!("image://{SCRIPTS}")),
         (

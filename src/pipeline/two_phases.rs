@@ -321,9 +321,9 @@ fn image(
         application,
         application_explained,
     } = results;
-    let committed = commit::commit(
+    let committed = commit::commit_application(
         context,
-        &commit::Parts {
+        &commit::ApplicationParts {
             base: runtime,
             builder: &base.reference,
             dependencies,

@@ -53,7 +53,7 @@ pub(super) struct Changes {
 }
 
 /// The parts of an image.
-pub(super) struct Parts<'a> {
+pub(super) struct S2iParts<'a> {
     /// The image that it runs on.
     pub(super) on: &'a BaseImage,
     /// The reference of its builder.
@@ -68,8 +68,11 @@ pub(super) struct Parts<'a> {
 }
 
 /// Writes configuration and manifest; the image has no name yet.
-pub(super) fn commit(context: Context<'_>, parts: &Parts<'_>) -> Result<Committed, BuildError> {
-    let &Parts {
+pub(super) fn commit_s2i(
+    context: Context<'_>,
+    parts: &S2iParts<'_>,
+) -> Result<Committed, BuildError> {
+    let &S2iParts {
         on,
         builder,
         result,

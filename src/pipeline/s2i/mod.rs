@@ -201,9 +201,9 @@ pub(super) fn unnamed(
             runtime.as_ref().map(BaseImage::named),
         )
     };
-    let committed = commit::commit(
+    let committed = commit::commit_s2i(
         context,
-        &commit::Parts {
+        &commit::S2iParts {
             on,
             builder: reference,
             result: &outcome,
