@@ -1,6 +1,6 @@
 //! How the library says what it is doing, without printing.
 //!
-//! The command line implements [`Progress`]; tests use [`Silent`].
+//! The command line implements [`Progress`]; tests use [`NoProgress`].
 
 mod text;
 
@@ -43,9 +43,9 @@ pub trait Progress: Sync {
 }
 
 /// Prints nothing.
-pub struct Silent;
+pub struct NoProgress;
 
-impl Progress for Silent {
+impl Progress for NoProgress {
     fn step(&self, _line: &str) {}
     fn warning(&self, _text: &str) {}
     fn output(&self, _line: &str) {}

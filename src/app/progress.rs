@@ -2,8 +2,8 @@
 
 use super::advice::Advice;
 
-/// A listener.
-pub trait Progress: Sync {
+/// Receives the steps of a phase or a start.
+pub trait StepProgress: Sync {
     /// `---> Building application from source`
     fn stage(&self, text: &str);
     /// ` -----> Installing dependencies with uv (requirements.txt)`
@@ -20,9 +20,9 @@ pub trait Progress: Sync {
 
 /// Prints nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct SilentSteps;
 
-impl Progress for Silent {
+impl StepProgress for SilentSteps {
     fn stage(&self, _: &str) {}
     fn step(&self, _: &str) {}
     fn note(&self, _: &str) {}

@@ -232,7 +232,7 @@ fn context_dir(root: &Path, context: &Path) -> Result<PathBuf, SourceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
+    use crate::progress::NoProgress;
     use std::fs;
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -264,7 +264,7 @@ mod tests {
                 &store,
                 &request,
                 &CollectOptions::default(),
-                &Silent,
+                &NoProgress,
                 &|| false,
             );
             match problem {
@@ -296,7 +296,7 @@ mod tests {
             &store,
             &request,
             &CollectOptions::default(),
-            &Silent,
+            &NoProgress,
             &|| false,
         )
         .unwrap();

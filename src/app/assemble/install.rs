@@ -14,7 +14,7 @@ use super::super::environment::Environment;
 use super::super::listed::Open;
 use super::super::pip_variables;
 use super::super::process::{self, Heard};
-use super::super::progress::Progress;
+use super::super::progress::StepProgress;
 use super::super::project::{Project, Source};
 use super::super::requirement::{LineKind, name_of, normalize};
 use super::super::roots::Roots;
@@ -30,7 +30,7 @@ fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
 pub(super) struct Installer<'a> {
     pub roots: &'a Roots,
     pub environment: &'a BTreeMap<String, String>,
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn StepProgress,
     /// The program and its first arguments.
     line: Vec<String>,
     pip: bool,
@@ -54,7 +54,7 @@ impl<'a> Installer<'a> {
         roots: &'a Roots,
         environment: &'a BTreeMap<String, String>,
         project: &'a Project,
-        progress: &'a dyn Progress,
+        progress: &'a dyn StepProgress,
         build: bool,
     ) -> Result<Installer<'a>, AssembleError> {
         let mut environment_of_uv = environment.clone();

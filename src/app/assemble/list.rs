@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::detect::is_old_package;
 use super::super::listed::NOT_FOR_BUILDS;
-use super::super::progress::Progress;
+use super::super::progress::StepProgress;
 use super::super::project::Project;
 use super::super::requirement::{Line, LineKind, is_archive};
 use super::AssembleError;
@@ -71,7 +71,7 @@ pub(super) fn of_project(
     part: Part,
     pip: bool,
     source: &Path,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> List {
     let mut list = List::default();
     if project.is_complete() {
@@ -369,7 +369,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::super::files::Memory;
-    use super::super::super::progress::Silent;
+    use super::super::super::progress::SilentSteps;
     use super::*;
 
     fn list(text: &str, part: Part, pip: bool) -> List {
@@ -381,7 +381,7 @@ mod tests {
             .with("wheels/x-1-py3-none-any.whl", "");
         let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
         assert_eq!(project.requirements.problems, []);
-        of_project(&project, part, pip, Path::new("/src"), &Silent)
+        of_project(&project, part, pip, Path::new("/src"), &SilentSteps)
     }
 
     #[test]

@@ -34,7 +34,7 @@ use super::files::Directory;
 use super::fixup::fixup;
 use super::listed::Listed;
 use super::process;
-use super::progress::Progress;
+use super::progress::StepProgress;
 use super::project::Project;
 use super::python_version::PythonVersion;
 use super::roots::Roots;
@@ -51,7 +51,7 @@ pub fn assemble(
     roots: &Roots,
     process_environment: &Environment,
     phase: Option<Phase>,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<(), AssembleError> {
     let none = BTreeMap::new();
     let build = Build::new(roots, process_environment, &none, progress);
@@ -79,7 +79,7 @@ pub fn build(
     roots: &Roots,
     process_environment: &Environment,
     command_line: &Environment,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<(), AssembleError> {
     Build::new(roots, process_environment, command_line, progress).both()
 }
@@ -93,7 +93,7 @@ pub fn wheels(
     roots: &Roots,
     process_environment: &Environment,
     command_line: &Environment,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<(), AssembleError> {
     Build::new(roots, process_environment, command_line, progress).wheels()
 }
@@ -103,7 +103,7 @@ struct Build<'a> {
     given: &'a Environment,
     /// Settings.
     command_line: &'a Environment,
-    progress: &'a dyn Progress,
+    progress: &'a dyn StepProgress,
 }
 
 impl<'a> Build<'a> {
@@ -111,7 +111,7 @@ impl<'a> Build<'a> {
         roots: &'a Roots,
         given: &'a Environment,
         command_line: &'a Environment,
-        progress: &'a dyn Progress,
+        progress: &'a dyn StepProgress,
     ) -> Build<'a> {
         Build {
             roots,

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 
 use serde_json::json;
 
-use crate::progress::Progress as _;
+use crate::progress::StepProgress as _;
 use crate::run::{Caller, Environment, print};
 
 use super::output::{Failure, Words};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::advice::{Advice, Explain as _, nearest};
 use crate::contract;
 use crate::process;
-use crate::progress::Progress as _;
+use crate::progress::StepProgress as _;
 use crate::run::Caller;
 
 use super::output::{Failure, Words};

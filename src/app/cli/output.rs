@@ -7,7 +7,7 @@ use crate::DetectError;
 use crate::advice::{Advice, Explain};
 use crate::assemble::AssembleError;
 use crate::fixup::FixupError;
-use crate::progress::Progress;
+use crate::progress::StepProgress;
 use crate::run::RunError;
 
 /// Shows progress.
@@ -27,7 +27,7 @@ impl Words {
     }
 }
 
-impl Progress for Words {
+impl StepProgress for Words {
     fn stage(&self, text: &str) {
         self.line(&format!("---> {text}"));
     }

@@ -13,7 +13,7 @@ use super::supervise::{Stopping, Supervisor};
 use super::{Caller, early_end, home, hook, once, probe, reach};
 use crate::detect::Interface;
 use crate::plan::{PLAN_FILE, Plan, RELEASE, Start, WEB};
-use crate::progress::Progress;
+use crate::progress::StepProgress;
 use crate::server::{
     Concurrency, Context, DEFAULT_GRACE, GRACE, Limits, Server, command, extra, shell_line,
 };
@@ -22,7 +22,7 @@ use crate::server::{
 fn environment(
     caller: &Caller,
     action: &str,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<Environment, RunError> {
     let mut environment = Environment::of(caller)?;
     environment.set_action(action);
@@ -80,7 +80,7 @@ fn too_late(plan: &Plan, environment: &Environment) -> Option<String> {
 pub fn start(
     process: Option<&str>,
     caller: &Caller,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<u8, RunError> {
     let mut environment = environment(caller, "start", progress)?;
     let plan = plan_to_start(process, &environment)?;
@@ -157,7 +157,7 @@ pub fn start(
 pub fn server_line(
     process: Option<&str>,
     caller: &Caller,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<Vec<String>, RunError> {
     let mut environment = environment(caller, "start", progress)?;
     let plan = plan_to_start(process, &environment)?;
@@ -305,7 +305,7 @@ const DISABLE_MIGRATE: &str = "DISABLE_MIGRATE";
 pub fn with_database(
     name: &'static str,
     caller: &Caller,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<u8, RunError> {
     let environment = environment(caller, name, progress)?;
     let mut supervisor = Supervisor::new().map_err(RunError::Signals)?;
@@ -382,7 +382,7 @@ fn nothing_to_do(name: &str) -> String {
 }
 
 /// `verify`: the hook of that name, else nothing.
-pub fn verify(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+pub fn verify(caller: &Caller, progress: &dyn StepProgress) -> Result<u8, RunError> {
     let environment = environment(caller, "verify", progress)?;
     if let Some(hook) = hook::find("verify", &environment)? {
         return hook.become_it(&environment, None);
@@ -392,7 +392,11 @@ pub fn verify(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> 
 }
 
 /// `alive` and `ready`: the hook of that name, else whether the application answers.
-pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+pub fn probe(
+    name: &'static str,
+    caller: &Caller,
+    progress: &dyn StepProgress,
+) -> Result<u8, RunError> {
     let environment = environment(caller, name, progress)?;
     if let Some(hook) = hook::find(name, &environment)? {
         return hook.become_it(&environment, None);
@@ -422,13 +426,17 @@ fn probe_timeout(environment: &Environment) -> Result<Duration, RunError> {
 }
 
 /// `exec`: any program, in the caller's directory.
-pub fn exec(words: &[OsString], caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+pub fn exec(
+    words: &[OsString],
+    caller: &Caller,
+    progress: &dyn StepProgress,
+) -> Result<u8, RunError> {
     let environment = environment(caller, "exec", progress)?;
     Program::find(words, &environment)?.become_it(&environment, None)
 }
 
 /// `shell`: bash, else sh.
-pub fn shell(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+pub fn shell(caller: &Caller, progress: &dyn StepProgress) -> Result<u8, RunError> {
     let environment = environment(caller, "shell", progress)?;
     let program = Program::find(&["bash".into()], &environment)
         .or_else(|_| Program::find(&["sh".into()], &environment))?;

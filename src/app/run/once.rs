@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::error::RunError;
 use super::supervise::Supervisor;
 use super::{home, hook};
-use crate::progress::Progress;
+use crate::progress::StepProgress;
 
 const HOOK: &str = "deploy-cfg";
 
@@ -20,7 +20,7 @@ const HOOK: &str = "deploy-cfg";
 pub(super) fn configure(
     environment: &Environment,
     supervisor: &mut Supervisor,
-    progress: &dyn Progress,
+    progress: &dyn StepProgress,
 ) -> Result<Option<u8>, RunError> {
     let Some(program) = hook::find(HOOK, environment)? else {
         return Ok(None);

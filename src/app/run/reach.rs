@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::super::plan::{Plan, Start};
-use super::super::progress::Progress;
+use super::super::progress::StepProgress;
 use super::probe::{Listening, listening};
 
 /// The interval between two checks, and the largest number of checks.
@@ -40,7 +40,7 @@ pub(super) fn words(plan: Option<&Plan>, port: u16) -> String {
 }
 
 /// Waits until something listens on the port, and warns if it cannot be reached from outside.
-pub(super) fn watch(plan: &Plan, port: u16, ended: &AtomicBool, progress: &dyn Progress) {
+pub(super) fn watch(plan: &Plan, port: u16, ended: &AtomicBool, progress: &dyn StepProgress) {
     for _ in 0..LOOKS {
         std::thread::sleep(PAUSE);
         if ended.load(Ordering::Relaxed) {

@@ -10,7 +10,7 @@ use crate::app::lock::Document;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::lockfile::{self, Chosen, Target};
-use crate::progress::{Silent, without_logins};
+use crate::progress::{NoProgress, without_logins};
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode};
 
@@ -148,7 +148,7 @@ fn compile(
     } else {
         let lines = &given.detected.project.requirements.lines;
         let scope = CacheScope::of(context.request, lines);
-        trusted::run(context.telling(&Silent), base, tools, &scope, job)?
+        trusted::run(context.telling(&NoProgress), base, tools, &scope, job)?
     };
     if outcome.exit != Exit::Code(0) {
         // To ask again in another way is to wait again.
