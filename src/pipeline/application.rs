@@ -17,6 +17,7 @@ use crate::store::{Scratch, Store};
 
 use super::application_result::Application;
 use super::assemble::{self, Stage};
+use super::base::Base;
 use super::context::Context;
 use super::deferred;
 use super::dependencies::{self, Phase1};
@@ -119,7 +120,7 @@ pub(super) fn known_to_need_its_builder(
     Ok(known.map(|known| known.problem))
 }
 
-/// Of what phase 2 keeps; raised with a change of it.
+/// The format of what phase 2 keeps; a change of the content raises it.
 const FORMAT: u32 = 9;
 
 /// Everything that decides the result of phase 2. `smoke`: the build loads what a start would load.
@@ -178,23 +179,10 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     smoke: bool,
     code: Code,
 ) -> Result<Phase2<'scope>, BuildError> {
-    let Materials {
-        context,
-        tree,
-        base,
-        runtime,
-        time,
-        ..
-    } = *materials;
-    let Context { store, request, .. } = context;
     let inputs = inputs(materials, phase1, smoke)?;
     let key = inputs.key()?;
-    let explain = |hit| inputs::explain(context, "application", &inputs, hit);
-    if !request.no_cache
-        && let Some(result) = store.cached::<Application>(&key)?
-        && (result.smoked || !smoke)
-    {
-        progress.step(" -----> Application unchanged");
+    let explain = |hit| inputs::explain(materials.context, "application", &inputs, hit);
+    if let Some(result) = found(materials, &key, smoke, progress)? {
         return Ok(Phase2 {
             key,
             explanation: explain(true)?,
@@ -202,7 +190,38 @@ pub(super) fn phase<'scope, 'env: 'scope>(
             unfinished: None,
         });
     }
-    if let Some(result) = materials.last.application(&key)
+    let (result, gate) = match materials.without_sandbox {
+        Some(reasons) => {
+            reasons.refuse_to_make()?;
+            (assemble_without_sandbox(materials, phase1)?, None)
+        }
+        None => assemble_in_sandbox(scope, progress, materials, phase1, smoke, code)?,
+    };
+    Ok(Phase2 {
+        key: key.clone(),
+        explanation: explain(false)?,
+        result,
+        unfinished: Some(Unfinished { gate, key }),
+    })
+}
+
+/// The result of an earlier build, from the store or from the cache in the registry.
+fn found(
+    materials: &Materials<'_>,
+    key: &str,
+    smoke: bool,
+    progress: &dyn Progress,
+) -> Result<Option<Application>, BuildError> {
+    let context = materials.context;
+    let Context { store, request, .. } = context;
+    if !request.no_cache
+        && let Some(result) = store.cached::<Application>(key)?
+        && (result.smoked || !smoke)
+    {
+        progress.step(" -----> Application unchanged");
+        return Ok(Some(result));
+    }
+    if let Some(result) = materials.last.application(key)
         && (result.smoked || !smoke)
     {
         progress.step(" -----> Application unchanged, from the cache in the registry");
@@ -210,89 +229,74 @@ pub(super) fn phase<'scope, 'env: 'scope>(
             let layer = &result.layer.layer.descriptor;
             materials.last.fetch(context, std::iter::once(layer))?;
         }
-        return Ok(Phase2 {
-            key,
-            explanation: explain(true)?,
-            result,
-            unfinished: None,
-        });
+        return Ok(Some(result));
     }
-    if let Some(reasons) = materials.without_sandbox {
-        reasons.refuse_to_make()?;
-    }
-    let told = SandboxInputs::of_application(request, materials.listed());
-    let mode = IdMode::current();
-    let scratch = store.scratch("application")?;
+    Ok(None)
+}
+
+/// The directory that takes the files of phase 2, with the source in it.
+struct Staged {
+    scratch: Scratch,
+    upper: Upper,
+}
+
+fn stage(materials: &Materials<'_>) -> Result<Staged, BuildError> {
+    let scratch = materials.context.store.scratch("application")?;
     let upper = Upper {
         upper: scratch.path().join("upper"),
         work: scratch.path().join("work"),
     };
-    let chown = mode.chown_allowed() && materials.without_sandbox.is_none();
+    let chown = IdMode::current().chown_allowed() && materials.without_sandbox.is_none();
     let chown = chown.then_some((APP_UID, APP_GID));
     let src = make_app_root(&upper.upper, chown.is_some())?;
     std::fs::create_dir(&upper.work).map_err(|error| BuildError::Write {
         path: upper.work.clone(),
         source: error,
     })?;
-    tree.stage(&src, chown)?;
-    if materials.without_sandbox.is_some() {
-        let plan = without_sandbox::assemble(materials, &phase1.result, &upper.upper)?;
-        let scan = layer::scan(&upper.upper, &[])?;
-        let layer = layer_of(materials, phase1, scan, &[])?;
-        return Ok(Phase2 {
-            key: key.clone(),
-            explanation: explain(false)?,
-            result: Application {
-                layer,
-                plan,
-                smoked: false,
-            },
-            unfinished: Some(Unfinished { gate: None, key }),
-        });
-    }
-    let tools = tools::ensure(store, &request.place, progress)?;
-    let mut lowers: Vec<PathBuf> = dependencies::lowers(store, phase1)?;
-    lowers.extend(base.lowers(store)?);
-    let below = lowers.clone();
-    let cache_scope = CacheScope::of(request, &materials.detected.project.requirements.lines);
-    let cache = WheelCache::Private {
-        shared: wheel_cache(store, base, mode, &cache_scope)?,
-        upper: overlay_owned(&scratch, "cache", mode)?,
-    };
-    let outcome = assemble::run(
-        Stage::assemble(
-            lowers,
-            upper.clone(),
-            environment::mounts(&told, &tools, cache)?,
-            environment::variables(
-                &told,
-                Phase::Application,
-                &base.environment(),
-                &base.search_path(),
-                time,
-            )?,
-            code,
-        ),
-        &told,
-        progress,
-    )?;
-    if outcome.exit != Exit::Code(0) {
-        return Err(assemble::failure(
-            Phase::Application,
-            outcome,
-            &told,
-            &below,
-        ));
-    }
-    let plan = read_beneath(&upper.upper, &Path::new(APP_ROOT).join(PLAN_FILE), MAX_PLAN)
+    materials.tree.stage(&src, chown)?;
+    Ok(Staged { scratch, upper })
+}
+
+fn assemble_without_sandbox(
+    materials: &Materials<'_>,
+    phase1: &Phase1,
+) -> Result<Application, BuildError> {
+    let Staged {
+        scratch: _scratch,
+        upper,
+    } = stage(materials)?;
+    let plan = without_sandbox::assemble(materials, &phase1.result, &upper.upper)?;
+    let scan = layer::scan(&upper.upper, &[])?;
+    Ok(Application {
+        layer: layer_of(materials, phase1, scan, &[])?,
+        plan,
+        smoked: false,
+    })
+}
+
+fn assemble_in_sandbox<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    progress: &'env dyn Progress,
+    materials: &Materials<'_>,
+    phase1: &Phase1,
+    smoke: bool,
+    code: Code,
+) -> Result<(Application, Option<Gate<'scope>>), BuildError> {
+    let Context { store, request, .. } = materials.context;
+    let told = SandboxInputs::of_application(request, materials.listed());
+    let staged = stage(materials)?;
+    let below = lowers(store, phase1, &materials.base.lowers(store)?)?;
+    run_assemble(materials, &staged, &told, &below, code, progress)?;
+    let upper = &staged.upper.upper;
+    let plan = read_beneath(upper, &Path::new(APP_ROOT).join(PLAN_FILE), MAX_PLAN)
         .ok()
         .flatten()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or(BuildError::NoPlan)?;
-    let scan = layer::scan(&upper.upper, &[])?;
+    let scan = layer::scan(upper, &[])?;
     let files = if smoke {
         let surroundings = surroundings(materials, phase1, smoke)?;
-        loads::Files::of(surroundings, &upper.upper, &scan.entries)?
+        loads::Files::of(surroundings, upper, &scan.entries)?
     } else {
         None
     };
@@ -305,74 +309,161 @@ pub(super) fn phase<'scope, 'env: 'scope>(
             " -----> Application loads as before: no line changed that runs when it is loaded",
         );
     }
-    // The rest of the build goes on while the application is loaded.
+    let Staged { scratch, upper } = staged;
+    // The directory stays until the layer is written and the application is loaded.
     let scratch = Arc::new(scratch);
     let gate = if smoke && !as_before {
         progress.step(" -----> Loading the application");
-        let mut lowers = vec![upper.upper.clone()];
-        lowers.extend(dependencies::lowers(store, phase1)?);
-        let below_it = runtime.lowers(store)?;
-        lowers.extend(below_it.clone());
-        let env =
-            environment::of_a_container(&told, &runtime.environment(), &runtime.search_path());
-        let instead = match materials.on_builder {
-            Some(builder) => {
-                let mut lowers = vec![upper.upper.clone()];
-                lowers.extend(dependencies::lowers(store, phase1)?);
-                lowers.extend(builder.lowers(store)?);
-                let environment = builder.environment();
-                let env = environment::of_a_container(&told, &environment, &builder.search_path());
-                Some((lowers, env))
-            }
-            None => None,
-        };
-        let reference = runtime.reference.clone();
-        let kept = Arc::clone(&scratch);
-        let thread = scope.spawn(move || {
-            let redact = |text: &str| told.redactor.clean(text);
-            let load = |lowers, base: &[PathBuf], env, name: &str| {
-                super::smoke::gate(
-                    super::smoke::Image { lowers, base, env },
-                    told.limits.clone(),
-                    &told.place,
-                    || overlay_owned(&kept, name, mode),
-                    &redact,
-                    progress,
-                )
-            };
-            let loaded = load(lowers, &below_it, env, "loaded");
-            match (loaded, instead) {
-                (Err(BuildError::Smoke(advice)), Some((lowers, env))) => {
-                    match load(lowers, &[], env, "loaded-on-builder") {
-                        Ok(_) => Err(BuildError::BuilderOnly {
-                            twin: reference,
-                            problem: advice.title,
-                        }),
-                        Err(_) => Err(BuildError::Smoke(advice)),
-                    }
-                }
-                (loaded, _) => loaded,
-            }
-        });
+        let load = Load::new(materials, phase1, &upper.upper, told, Arc::clone(&scratch))?;
+        // The rest of the build goes on while the application is loaded.
         Some(Gate {
-            thread,
+            thread: scope.spawn(move || load.run(progress)),
             files,
             _scratch: Arc::clone(&scratch),
         })
     } else {
         None
     };
-    let layer = layer_of(materials, phase1, scan, &below)?;
-    Ok(Phase2 {
-        key: key.clone(),
-        explanation: explain(false)?,
-        result: Application {
-            layer,
-            plan,
-            smoked: smoke,
-        },
-        unfinished: Some(Unfinished { gate, key }),
-    })
+    let application = Application {
+        layer: layer_of(materials, phase1, scan, &below)?,
+        plan,
+        smoked: smoke,
+    };
+    Ok((application, gate))
+}
+
+/// The lower directories of the dependencies, and `image` below them.
+fn lowers(store: &Store, phase1: &Phase1, image: &[PathBuf]) -> Result<Vec<PathBuf>, BuildError> {
+    let mut lowers = dependencies::lowers(store, phase1)?;
+    lowers.extend_from_slice(image);
+    Ok(lowers)
+}
+
+/// Runs assemble with the staged directory over `below`.
+fn run_assemble(
+    materials: &Materials<'_>,
+    staged: &Staged,
+    told: &SandboxInputs,
+    below: &[PathBuf],
+    code: Code,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let Materials {
+        context: Context { store, request, .. },
+        base,
+        time,
+        ..
+    } = *materials;
+    let mode = IdMode::current();
+    let tools = tools::ensure(store, &request.place, progress)?;
+    let cache_scope = CacheScope::of(request, &materials.detected.project.requirements.lines);
+    let cache = WheelCache::Private {
+        shared: wheel_cache(store, base, mode, &cache_scope)?,
+        upper: overlay_owned(&staged.scratch, "cache", mode)?,
+    };
+    let outcome = assemble::run(
+        Stage::assemble(
+            below.to_vec(),
+            staged.upper.clone(),
+            environment::mounts(told, &tools, cache)?,
+            environment::variables(
+                told,
+                Phase::Application,
+                &base.environment(),
+                &base.search_path(),
+                time,
+            )?,
+            code,
+        ),
+        told,
+        progress,
+    )?;
+    if outcome.exit == Exit::Code(0) {
+        Ok(())
+    } else {
+        Err(assemble::failure(Phase::Application, outcome, told, below))
+    }
+}
+
+/// A load of the application on the image that it runs on.
+struct Load {
+    told: SandboxInputs,
+    /// For directories that the application writes to.
+    scratch: Arc<Scratch>,
+    /// The reference of the image.
+    reference: String,
+    image: LoadedImage,
+    /// On its builder: tried if the image was chosen automatically, and the load on it fails.
+    on_builder: Option<LoadedImage>,
+}
+
+/// The application and its dependencies on an image.
+struct LoadedImage {
+    lowers: Vec<PathBuf>,
+    /// Those of the image alone.
+    base: Vec<PathBuf>,
+    env: Vec<(String, String)>,
+}
+
+impl Load {
+    fn new(
+        materials: &Materials<'_>,
+        phase1: &Phase1,
+        application: &Path,
+        told: SandboxInputs,
+        scratch: Arc<Scratch>,
+    ) -> Result<Self, BuildError> {
+        let store = materials.context.store;
+        let on = |image: &Base| -> Result<LoadedImage, BuildError> {
+            let base = image.lowers(store)?;
+            let mut all = vec![application.to_owned()];
+            all.extend(lowers(store, phase1, &base)?);
+            Ok(LoadedImage {
+                lowers: all,
+                base,
+                env: environment::of_a_container(&told, &image.environment(), &image.search_path()),
+            })
+        };
+        let image = on(materials.runtime)?;
+        let on_builder = materials.on_builder.map(on).transpose()?;
+        Ok(Self {
+            image,
+            on_builder,
+            reference: materials.runtime.reference.clone(),
+            told,
+            scratch,
+        })
+    }
+
+    fn run(self, progress: &dyn Progress) -> Result<Option<Loaded>, BuildError> {
+        let redact = |text: &str| self.told.redactor.clean(text);
+        let load = |image: LoadedImage, name: &str| {
+            super::smoke::gate(
+                super::smoke::Image {
+                    lowers: image.lowers,
+                    base: &image.base,
+                    env: image.env,
+                },
+                self.told.limits.clone(),
+                &self.told.place,
+                || overlay_owned(&self.scratch, name, IdMode::current()),
+                &redact,
+                progress,
+            )
+        };
+        match (load(self.image, "loaded"), self.on_builder) {
+            (Err(BuildError::Smoke(advice)), Some(builder)) => {
+                match load(builder, "loaded-on-builder") {
+                    Ok(_) => Err(BuildError::BuilderOnly {
+                        twin: self.reference,
+                        problem: advice.title,
+                    }),
+                    Err(_) => Err(BuildError::Smoke(advice)),
+                }
+            }
+            (loaded, _) => loaded,
+        }
+    }
 }
 
 /// Makes the layer from the files of phase 2, over these lower directories.
