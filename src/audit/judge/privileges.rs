@@ -7,9 +7,9 @@ use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
 use super::super::interest::Interest;
 use super::super::paths::{ancestors, is_beneath, join, shown, split};
-use super::accounts::{People, readable};
+use super::accounts::{People, Runtime, readable};
 use super::quoted;
-use super::sudo_steps::{self, Steps};
+use super::sudo_steps::{self, Step, Steps};
 
 /// Files that are followed through includes.
 const MAX_FILES: usize = 128;
@@ -157,14 +157,11 @@ fn sudo(
         facts.plugins.extend(own.group_plugins.clone());
         facts.pam_services.extend(own.pam_services.clone());
     }
-    let nobody_asked = sources.iter().any(|source| {
+    let never_asks = sources.iter().any(|source| {
         let exempt = &source.sudoers.exempt_groups;
         !source.sudoers.no_authenticate.is_empty()
             || exempt.iter().any(|group| people.runtime.is_in(group))
     });
-    let person = people.runtime.person();
-    // The password that is asked for is empty, or known to the image's author.
-    let answerable = people.own_is_known() || sudo_steps::knows_runas(people, &aliases.asks);
     let rules: Vec<&sudoers::Rule> = sources
         .iter()
         .flat_map(|source| &source.sudoers.rules)
@@ -175,7 +172,7 @@ fn sudo(
         &Steps {
             rules: &rules,
             all: &aliases,
-            nobody_asked,
+            never_asks,
         },
     );
     if present && steps.is_cut {
@@ -184,80 +181,19 @@ fn sudo(
         let rule = "account-unreadable";
         findings.push(Finding::of_path(rule, Severity::High, layer, file, message));
     }
+    let judgement = Judgement {
+        people,
+        person: people.runtime.person(),
+        present,
+        never_asks,
+        answerable: people.own_is_known() || sudo_steps::knows_runas(people, &aliases.asks),
+        aliases: &aliases,
+        steps: &steps.accounts,
+    };
     for source in &sources {
         for rule in &source.sudoers.rules {
-            let ours = aliases.fits(&rule.users, &person);
-            let nopasswd = rule.nopasswd || nobody_asked;
-            facts.has_rule |= ours;
-            let root_only = rule.users.iter().all(|(negated, who)| {
-                *negated || *who == Who::User("root".into()) || *who == Who::Uid(0)
-            });
-            let entrant = people
-                .entrants
-                .iter()
-                .filter(|entrant| entrant.is_open && !ours)
-                .find(|entrant| aliases.fits(&rule.users, &entrant.as_who.person()));
-            // An account that sudo itself leads to.
-            let step = steps
-                .accounts
-                .iter()
-                .filter(|_| !ours && rule.is_to_root())
-                .filter(|step| nopasswd || step.answers)
-                .find(|step| aliases.fits(&rule.users, &step.as_who.person()));
-            if root_only || (!ours && !nopasswd && entrant.is_none() && step.is_none()) {
-                continue;
-            }
-            let (id, severity, whom) = match (ours, nopasswd, entrant) {
-                (false, ..) if step.is_some() => {
-                    let name = step.map_or("", |step| step.name.as_str());
-                    ("sudo-rule", Severity::High, quoted(name))
-                }
-                (true, true, _) => ("sudo-nopasswd", Severity::High, "the image's user".into()),
-                (true, false, _) if answerable && rule.is_to_root() => {
-                    ("sudo-rule", Severity::High, "the image's user".into())
-                }
-                (true, false, _) => ("sudo-rule", Severity::Medium, "the image's user".into()),
-                (false, _, Some(entrant)) if rule.is_to_root() => {
-                    ("sudo-rule", Severity::High, quoted(&entrant.name))
-                }
-                (false, _, Some(entrant)) => ("sudo-rule", Severity::Medium, quoted(&entrant.name)),
-                (false, _, None) => ("sudo-rule", Severity::Medium, "others".into()),
-            };
-            let asks = match (ours, nopasswd) {
-                (false, _) if step.is_some() => {
-                    ", and sudo lets the image's user act as that account"
-                }
-                (false, _) if entrant.is_some() => {
-                    " with a password that is empty or known to the image's author"
-                }
-                (_, true) => " without a password",
-                (_, false) if answerable => {
-                    " with a password that is empty or known to the image's author"
-                }
-                (_, false) => " with its password",
-            };
-            let without = if present {
-                ""
-            } else {
-                ", though there is no sudo"
-            };
-            let message = format!(
-                "line {} lets {whom} run {}{asks}{without}",
-                rule.line,
-                quoted(&shorten(&rule.commands)),
-            );
-            let severity = if present {
-                severity
-            } else {
-                severity.min(Severity::Low)
-            };
-            findings.push(Finding::of_path(
-                id,
-                severity,
-                source.layer,
-                &source.path,
-                message,
-            ));
+            facts.has_rule |= judgement.is_ours(rule);
+            findings.extend(judgement.rule(source, rule));
         }
         for setting in &source.sudoers.settings {
             findings.push(judged_setting(flat, source, setting, present));
@@ -278,6 +214,124 @@ fn sudo(
             ));
         }
     }
+}
+
+/// What decides about a rule besides the rule.
+struct Judgement<'a> {
+    people: &'a People<'a>,
+    person: Person<'a>,
+    /// The program is there.
+    present: bool,
+    /// sudo never asks for a password.
+    never_asks: bool,
+    /// The password that it asks for is empty, or known to the image's author.
+    answerable: bool,
+    aliases: &'a Sudoers,
+    /// Accounts that sudo itself leads to.
+    steps: &'a [Step],
+}
+
+impl Judgement<'_> {
+    /// The rule is for the image's user.
+    fn is_ours(&self, rule: &sudoers::Rule) -> bool {
+        self.aliases.fits(&rule.users, &self.person)
+    }
+
+    fn rule(&self, source: &Source, rule: &sudoers::Rule) -> Option<Finding> {
+        let root_only = rule.users.iter().all(|(negated, who)| {
+            *negated || *who == Who::User("root".into()) || *who == Who::Uid(0)
+        });
+        if root_only {
+            return None;
+        }
+        let Allowed {
+            id,
+            severity,
+            whom,
+            asks,
+        } = self.allowed(rule)?;
+        let (severity, without) = if self.present {
+            (severity, "")
+        } else {
+            (severity.min(Severity::Low), ", though there is no sudo")
+        };
+        let message = format!(
+            "line {} lets {whom} run {}{asks}{without}",
+            rule.line,
+            quoted(&shorten(&rule.commands)),
+        );
+        Some(Finding::of_path(
+            id,
+            severity,
+            source.layer,
+            &source.path,
+            message,
+        ))
+    }
+
+    /// Whom the rule lets run commands; `None` if it needs a password that only the account's owner knows.
+    fn allowed(&self, rule: &sudoers::Rule) -> Option<Allowed> {
+        let fits = |as_who: &Runtime| self.aliases.fits(&rule.users, &as_who.person());
+        let nopasswd = rule.nopasswd || self.never_asks;
+        let to_root = rule.is_to_root();
+        let of_root = if to_root {
+            Severity::High
+        } else {
+            Severity::Medium
+        };
+        let known = " with a password that is empty or known to the image's author";
+        let of = |id, severity, whom, asks| Allowed {
+            id,
+            severity,
+            whom,
+            asks,
+        };
+        if self.is_ours(rule) {
+            let whom = "the image's user".to_owned();
+            return Some(if nopasswd {
+                of("sudo-nopasswd", Severity::High, whom, " without a password")
+            } else if self.answerable {
+                of("sudo-rule", of_root, whom, known)
+            } else {
+                of("sudo-rule", Severity::Medium, whom, " with its password")
+            });
+        }
+        let mut steps = self
+            .steps
+            .iter()
+            .filter(|step| to_root && (nopasswd || step.answers));
+        if let Some(step) = steps.find(|step| fits(&step.as_who)) {
+            let asks = ", and sudo lets the image's user act as that account";
+            return Some(of("sudo-rule", Severity::High, quoted(&step.name), asks));
+        }
+        let mut entrants = self
+            .people
+            .entrants
+            .iter()
+            .filter(|entrant| entrant.is_open);
+        if let Some(entrant) = entrants.find(|entrant| fits(&entrant.as_who)) {
+            return Some(of("sudo-rule", of_root, quoted(&entrant.name), known));
+        }
+        let others = || {
+            of(
+                "sudo-rule",
+                Severity::Medium,
+                "others".into(),
+                " without a password",
+            )
+        };
+        nopasswd.then(others)
+    }
+}
+
+/// What a rule allows.
+struct Allowed {
+    /// The finding's rule.
+    id: &'static str,
+    severity: Severity,
+    whom: String,
+    /// For which password.
+    asks: &'static str,
 }
 
 /// An option of `Defaults` that is not known to be harmless.

@@ -19,7 +19,7 @@ pub(super) struct Steps<'a> {
     pub(super) rules: &'a [&'a Rule],
     /// With the aliases, and whose password is asked for.
     pub(super) all: &'a Sudoers,
-    pub(super) nobody_asked: bool,
+    pub(super) never_asks: bool,
 }
 
 /// An account that sudo leads to.
@@ -79,7 +79,7 @@ pub(super) fn reached(flat: &Flat<'_>, people: &People<'_>, steps: &Steps<'_>) -
             if !steps.all.fits(&rule.users, &person) {
                 continue;
             }
-            let passes = rule.nopasswd || steps.nobody_asked || own_is_known || knows_runas;
+            let passes = rule.nopasswd || steps.never_asks || own_is_known || knows_runas;
             for account in &people.accounts.passwd.accounts {
                 let Some(left) = budget.checked_sub(1) else {
                     return Reached {
