@@ -112,71 +112,13 @@ impl Project {
         settings: Settings,
         environment: &BTreeMap<String, String>,
     ) -> Result<Project, SettingsError> {
-        let named = settings.get("requirements").map(|list| {
-            list.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        });
-        let said = named.is_some();
-        let home = settings
-            .get("home")
-            .and_then(|home| super::files::join("", &home))
-            .unwrap_or_default();
-        // The home fills in what the root does not state.
-        let mut metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
-        let installable = metadata.is_some();
-        let usual = [home.as_str(), ""]
-            .iter()
-            .filter_map(|directory| super::files::join(directory, "requirements.txt"))
-            .find(|file| files.is_file(file));
-        let document: Option<toml::Table> = files
-            .text("pyproject.toml")
-            .and_then(|text| toml::from_str(&text).ok());
-        if let Some(Source::Static { file, requirements }) = &mut metadata
-            && file == "pyproject.toml"
-            && let Some(document) = &document
-        {
-            requirements.extend(chosen(document, &settings)?);
-        }
-        let silent = match &metadata {
-            None => true,
-            Some(Source::Static { requirements, .. }) => requirements.is_empty(),
-            Some(_) => false,
-        };
-        let elsewhere = if named.is_some() || usual.is_some() {
-            None
-        } else if metadata.is_none() {
-            declared::find(files, &home, document.as_ref())
-                .or_else(|| declared::find_in(files, &home))
-        } else if silent {
-            // The project names no dependencies, but lists beside it do.
-            declared::lists(files, &home)
-        } else {
-            None
-        };
-        let mut requirements = Requirements::new(environment, &home);
-        let read_files = elsewhere.as_ref().map(|declared| declared.files.clone());
-        if let Some(declared) = &elsewhere {
-            declare(&mut requirements, files, declared);
-        } else if usual.is_none()
-            && named.is_none()
-            && let Some(poetry) = document.as_ref().and_then(declared::of_poetry)
-            && matches!(metadata, Some(Source::Static { .. }))
-        {
-            // Its lines come with the metadata.
-            let doubts = Declared {
-                lines: Vec::new(),
-                ..poetry
-            };
-            declare(&mut requirements, files, &doubts);
-        }
-        let present: Vec<String> = named
-            .or(read_files.filter(|list| !list.is_empty()))
-            .unwrap_or_else(|| usual.into_iter().collect())
-            .into_iter()
-            .map(|file| file.strip_prefix("./").map_or(file.clone(), str::to_owned))
-            .filter(|file| said || files.is_file(file))
-            .collect();
+        let Lists {
+            are_named,
+            present,
+            metadata,
+            installable,
+            requirements,
+        } = Lists::find(files, &settings, environment)?;
         let (source, requirements) = match present.as_slice() {
             [file] if lock::is_lock(file) && files.is_file(file) => {
                 let lock = read_lock(files, file)?;
@@ -186,18 +128,10 @@ impl Project {
                 };
                 (source, of_lock(file, &lock))
             }
-            _ => {
-                let metadata = match &elsewhere {
-                    Some(declared) if !declared.file.is_empty() => {
-                        Some(Source::Requirements(vec![declared.file.clone()]))
-                    }
-                    _ => metadata,
-                };
-                listed(files, present, metadata, requirements)
-            }
+            _ => listed(files, present, metadata, requirements),
         };
         let list = list_digest(files, &source, &requirements);
-        let mut project = Project {
+        let project = Project {
             settings,
             source,
             names: requirements.names(),
@@ -208,39 +142,44 @@ impl Project {
             no_package: no_package(files),
             listed: None,
         };
-        if !said && files.is_file(lock::FILE) {
-            let lock = read_lock(files, lock::FILE)?;
-            let behind = (project.source != Source::None).then_some(project.list.as_str());
-            let upgrade = environment.get(UPGRADE).is_some_and(|value| value == "1");
-            match (lock.list.as_deref(), behind) {
-                (Some(made_for), Some(list)) if made_for != list => {
-                    project.unused_lock = Some(format!(
-                        "{} is ignored: the requirements changed since it was written; \
-                         `warpdrive image --write-lock` writes it again",
-                        lock::FILE
-                    ));
-                }
-                (Some(_), Some(_)) if upgrade => {}
-                _ => {
-                    // The list tells whether the lock still belongs to it.
-                    let listed = std::mem::take(&mut project.requirements);
-                    project.requirements = of_lock(lock::FILE, &lock);
-                    indexes_of(listed.lines, &mut project.requirements.lines);
-                    if project.source == Source::None {
-                        project.names = project.requirements.names();
-                    }
-                    project.requirements.files.extend(listed.files);
-                    project.source = Source::Lock {
-                        file: lock::FILE.to_owned(),
-                        project: match project.source {
-                            Source::Static { file, .. } | Source::Dynamic { file } => Some(file),
-                            _ => None,
-                        },
-                    };
-                }
-            }
+        if are_named || !files.is_file(lock::FILE) {
+            return Ok(project);
         }
-        Ok(project)
+        let upgrade = environment.get(UPGRADE).is_some_and(|value| value == "1");
+        Ok(project.with_own_lock(&read_lock(files, lock::FILE)?, upgrade))
+    }
+
+    /// With the lock that warpdrive wrote, if it belongs to the list.
+    fn with_own_lock(mut self, lock: &Lock, upgrade: bool) -> Project {
+        let behind = (self.source != Source::None).then_some(self.list.as_str());
+        match (lock.list.as_deref(), behind) {
+            (Some(made_for), Some(list)) if made_for != list => {
+                self.unused_lock = Some(format!(
+                    "{} is ignored: the requirements changed since it was written; \
+                     `warpdrive image --write-lock` writes it again",
+                    lock::FILE
+                ));
+                return self;
+            }
+            (Some(_), Some(_)) if upgrade => return self,
+            _ => {}
+        }
+        // The list tells whether the lock still belongs to it.
+        let listed = std::mem::take(&mut self.requirements);
+        self.requirements = of_lock(lock::FILE, lock);
+        indexes_of(listed.lines, &mut self.requirements.lines);
+        if self.source == Source::None {
+            self.names = self.requirements.names();
+        }
+        self.requirements.files.extend(listed.files);
+        self.source = Source::Lock {
+            file: lock::FILE.to_owned(),
+            project: match self.source {
+                Source::Static { file, .. } | Source::Dynamic { file } => Some(file),
+                _ => None,
+            },
+        };
+        self
     }
 
     /// The same if a manager's lock file is complete.
@@ -396,6 +335,112 @@ impl Project {
         }
         found
     }
+}
+
+/// The lists of a source tree.
+struct Lists {
+    /// A setting names them.
+    are_named: bool,
+    /// Files with requirements.
+    present: Vec<String>,
+    metadata: Option<Source>,
+    /// The metadata describe a project that can be installed.
+    installable: bool,
+    /// What was read from lists of other tools.
+    requirements: Requirements,
+}
+
+impl Lists {
+    fn find(
+        files: &dyn Files,
+        settings: &Settings,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Lists, SettingsError> {
+        let named = settings.get("requirements").map(|list| {
+            list.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
+        let are_named = named.is_some();
+        let home = settings
+            .get("home")
+            .and_then(|home| super::files::join("", &home))
+            .unwrap_or_default();
+        // The home fills in what the root does not state.
+        let mut metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
+        let installable = metadata.is_some();
+        let usual = [home.as_str(), ""]
+            .iter()
+            .filter_map(|directory| super::files::join(directory, "requirements.txt"))
+            .find(|file| files.is_file(file));
+        let document: Option<toml::Table> = files
+            .text("pyproject.toml")
+            .and_then(|text| toml::from_str(&text).ok());
+        if let Some(Source::Static { file, requirements }) = &mut metadata
+            && file == "pyproject.toml"
+            && let Some(document) = &document
+        {
+            requirements.extend(chosen(document, settings)?);
+        }
+        let mut requirements = Requirements::new(environment, &home);
+        let mut elsewhere = None;
+        if !are_named && usual.is_none() {
+            elsewhere = elsewhere_declared(files, &home, metadata.as_ref(), document.as_ref());
+            let doubts = || poetry_doubts(metadata.as_ref(), document.as_ref());
+            if let Some(declared) = elsewhere.clone().or_else(doubts) {
+                declare(&mut requirements, files, &declared);
+            }
+        }
+        let read_files = elsewhere.as_ref().map(|declared| declared.files.clone());
+        let present: Vec<String> = named
+            .or(read_files.filter(|list| !list.is_empty()))
+            .unwrap_or_else(|| usual.into_iter().collect())
+            .into_iter()
+            .map(|file| file.strip_prefix("./").map_or(file.clone(), str::to_owned))
+            .filter(|file| are_named || files.is_file(file))
+            .collect();
+        let metadata = match elsewhere {
+            Some(declared) if !declared.file.is_empty() => {
+                Some(Source::Requirements(vec![declared.file]))
+            }
+            _ => metadata,
+        };
+        Ok(Lists {
+            are_named,
+            present,
+            metadata,
+            installable,
+            requirements,
+        })
+    }
+}
+
+/// The lists of other tools, unless the metadata name dependencies.
+fn elsewhere_declared(
+    files: &dyn Files,
+    home: &str,
+    metadata: Option<&Source>,
+    document: Option<&toml::Table>,
+) -> Option<Declared> {
+    match metadata {
+        None => declared::find(files, home, document).or_else(|| declared::find_in(files, home)),
+        // The project names no dependencies, but lists beside it do.
+        Some(Source::Static { requirements, .. }) if requirements.is_empty() => {
+            declared::lists(files, home)
+        }
+        Some(_) => None,
+    }
+}
+
+/// What could not be read of Poetry's table. Its lines come with the metadata.
+fn poetry_doubts(metadata: Option<&Source>, document: Option<&toml::Table>) -> Option<Declared> {
+    let Some(Source::Static { .. }) = metadata else {
+        return None;
+    };
+    Some(Declared {
+        lines: Vec::new(),
+        ..declared::of_poetry(document?)?
+    })
 }
 
 /// What the settings add to `[project] dependencies`: extras and groups.
