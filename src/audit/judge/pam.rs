@@ -196,137 +196,205 @@ fn judge_service(
     loaded: &mut Loaded<'_>,
     files: &Files<'_>,
     person: Person<'_>,
-    service: &str,
+    name: &str,
     sudo: &Sudo<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let flat = loaded.flat();
-    let own = place(flat, files.directories, service);
-    let in_one_file =
-        !files.has_directory && files.read(service).is_some_and(|lines| !lines.is_empty());
-    let has_own = own.is_some() || in_one_file;
-    let first = if has_own { service } else { OTHER };
-    let (path, layer) = own
-        .clone()
-        .or_else(|| place(flat, files.directories, OTHER))
-        .unwrap_or_else(|| {
-            (
-                b"etc/pam.conf".to_vec(),
-                flat.origin(b"etc/pam.conf").unwrap_or(0),
-            )
-        });
-    let walked = |kind: Kind, caller: Caller<'_>| -> Option<StackEnd> {
-        let step = |line: &Line| answers(loaded, caller, line);
-        let mut stack = pam::stack(first, kind, &mut |name: &str| files.read(name), &step)?;
-        if has_own && stack.is_empty() {
-            // The service `other` decides what a service leaves out.
-            stack = pam::stack(OTHER, kind, &mut |name: &str| files.read(name), &step)?;
-        }
-        Some(pam::walk(&stack))
-    };
-    let mut push = |severity, message: String| {
-        findings.push(Finding::of_path("pam", severity, layer, &path, message));
-    };
-    let to_root = TO_ROOT.contains(&service);
-    let asked_by_sudo =
-        service.starts_with("sudo") || sudo.services.iter().any(|own| own == service);
-    let mut told: BTreeSet<(Kind, Deed)> = BTreeSet::new();
-    let mut tell = |kind: Kind, deeds: BTreeSet<Deed>, when: &str| {
-        let mut messages = Vec::new();
-        for deed in deeds {
-            if told.insert((kind, deed.clone())) {
-                let Deed { what, label } = deed;
-                messages.push(format!(
-                    "the service {} {what} {when}: {label}",
-                    quoted(service)
-                ));
-            }
-        }
-        messages
-    };
+    let service = Service::find(files, name, sudo);
+    let mut told = BTreeSet::new();
     let mut is_sound = true;
     for root in [true, false] {
-        let runtime = person.runtime;
-        let caller = Caller {
-            accounts: person.accounts,
-            runtime,
-            by_sudo: asked_by_sudo,
-            root,
-            knows: person.knows && !root,
-            target: match (to_root, root) {
-                (true, true) => Some(0),
-                (true, false) => None,
-                (false, _) => Some(runtime.uid.unwrap_or(0)),
-            },
+        let walk = Walk {
+            loaded,
+            files,
+            service: &service,
+            caller: service.caller(person, root),
         };
         // `passwd` asks with the stack `password`.
-        if service != "passwd" {
-            let Some(auth) = walked(Kind::Auth, caller) else {
-                is_sound = false;
-                break;
-            };
-            if auth.passes && root {
-                let (severity, what) = what_passing_gives(to_root, asked_by_sudo, sudo.has_rule);
-                push(severity, format!("the service {} {what}", quoted(service)));
-            }
-            let when = if root {
-                "before it asks for a password"
-            } else {
-                "for a user who knows an account's password"
-            };
-            for message in tell(Kind::Auth, auth.deeds, when) {
-                push(Severity::High, message);
-            }
-            if !auth.passes {
-                continue;
-            }
-        }
-        let when = if caller.knows {
-            "for a user who knows an account's password"
-        } else {
-            "for everybody"
-        };
-        let stages: &[Kind] = match service {
-            "passwd" => &[Kind::Password],
-            // Without a rule, sudo begins no session.
-            _ if asked_by_sudo && !sudo.has_rule => &[Kind::Account],
-            _ => &[Kind::Account, Kind::Session, Kind::Password],
-        };
-        for kind in stages {
-            let Some(outcome) = walked(*kind, caller) else {
-                is_sound = false;
-                break;
-            };
-            // In `password`, a successful first round is followed by the round that changes the password.
-            if *kind != Kind::Password || outcome.passes {
-                for message in tell(*kind, outcome.deeds, when) {
-                    push(Severity::High, message);
+        if name != "passwd" {
+            match walk.judge_auth(&mut told, findings) {
+                None => {
+                    is_sound = false;
+                    break;
                 }
-            }
-            if *kind == Kind::Account && !outcome.passes {
-                break;
+                Some(false) => continue,
+                Some(true) => {}
             }
         }
+        is_sound &= walk.judge_further(&mut told, findings).is_some();
     }
     // `other` is read with every service.
     let mut modules = BTreeSet::new();
-    for service in [first, OTHER] {
+    for service in [service.first, OTHER] {
         match pam::modules(service, &mut |name: &str| files.read(name)) {
             Some(more) => modules.extend(more),
             None => is_sound = false,
         }
     }
     if !is_sound {
-        push(
-            Severity::High,
-            format!(
-                "the service {} includes files in a circle, or too many",
-                quoted(service)
-            ),
-        );
+        let what = "includes files in a circle, or too many";
+        findings.push(service.finding(Severity::High, what));
     }
     for module in modules {
         load(loaded, &module);
+    }
+}
+
+/// A service and its place.
+struct Service<'a> {
+    name: &'a str,
+    /// It has lines of its own; [`OTHER`] decides what it leaves out.
+    has_own: bool,
+    /// Its name, or [`OTHER`].
+    first: &'a str,
+    path: Vec<u8>,
+    layer: usize,
+    asked_by_sudo: bool,
+    /// Some rule of sudo's is for the image's user.
+    has_rule: bool,
+}
+
+impl<'a> Service<'a> {
+    fn find(files: &Files<'_>, name: &'a str, sudo: &Sudo<'_>) -> Self {
+        let flat = files.flat;
+        let own = place(flat, files.directories, name);
+        let in_one_file =
+            !files.has_directory && files.read(name).is_some_and(|lines| !lines.is_empty());
+        let has_own = own.is_some() || in_one_file;
+        let (path, layer) = own
+            .or_else(|| place(flat, files.directories, OTHER))
+            .unwrap_or_else(|| {
+                (
+                    b"etc/pam.conf".to_vec(),
+                    flat.origin(b"etc/pam.conf").unwrap_or(0),
+                )
+            });
+        Self {
+            name,
+            has_own,
+            first: if has_own { name } else { OTHER },
+            path,
+            layer,
+            asked_by_sudo: name.starts_with("sudo") || sudo.services.iter().any(|own| own == name),
+            has_rule: sudo.has_rule,
+        }
+    }
+
+    fn to_root(&self) -> bool {
+        TO_ROOT.contains(&self.name)
+    }
+
+    fn caller<'p>(&self, person: Person<'p>, root: bool) -> Caller<'p> {
+        let runtime = person.runtime;
+        Caller {
+            accounts: person.accounts,
+            runtime,
+            by_sudo: self.asked_by_sudo,
+            root,
+            knows: person.knows && !root,
+            target: match (self.to_root(), root) {
+                (true, true) => Some(0),
+                (true, false) => None,
+                (false, _) => Some(runtime.uid.unwrap_or(0)),
+            },
+        }
+    }
+
+    fn finding(&self, severity: Severity, what: &str) -> Finding {
+        let message = format!("the service {} {what}", quoted(self.name));
+        Finding::of_path("pam", severity, self.layer, &self.path, message)
+    }
+}
+
+/// A walk through a service's stacks.
+struct Walk<'a, 'l> {
+    loaded: &'a Loaded<'l>,
+    files: &'a Files<'a>,
+    service: &'a Service<'a>,
+    caller: Caller<'a>,
+}
+
+impl Walk<'_, '_> {
+    /// Whether the stack `auth` passes; `None` if its files cannot be followed.
+    fn judge_auth(
+        &self,
+        told: &mut BTreeSet<(Kind, Deed)>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<bool> {
+        let Self {
+            service, caller, ..
+        } = *self;
+        let auth = self.end(Kind::Auth)?;
+        if auth.passes && caller.root {
+            let (severity, what) =
+                what_passing_gives(service.to_root(), service.asked_by_sudo, service.has_rule);
+            findings.push(service.finding(severity, what));
+        }
+        let when = if caller.root {
+            "before it asks for a password"
+        } else {
+            "for a user who knows an account's password"
+        };
+        self.tell(Kind::Auth, auth.deeds, when, told, findings);
+        Some(auth.passes)
+    }
+
+    /// The stacks after `auth`; `None` if the files of one cannot be followed.
+    fn judge_further(
+        &self,
+        told: &mut BTreeSet<(Kind, Deed)>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<()> {
+        let when = if self.caller.knows {
+            "for a user who knows an account's password"
+        } else {
+            "for everybody"
+        };
+        let stages: &[Kind] = match self.service.name {
+            "passwd" => &[Kind::Password],
+            // Without a rule, sudo begins no session.
+            _ if self.service.asked_by_sudo && !self.service.has_rule => &[Kind::Account],
+            _ => &[Kind::Account, Kind::Session, Kind::Password],
+        };
+        for kind in stages {
+            let outcome = self.end(*kind)?;
+            // In `password`, a successful first round is followed by the round that changes the password.
+            if *kind != Kind::Password || outcome.passes {
+                self.tell(*kind, outcome.deeds, when, told, findings);
+            }
+            if *kind == Kind::Account && !outcome.passes {
+                break;
+            }
+        }
+        Some(())
+    }
+
+    fn end(&self, kind: Kind) -> Option<StackEnd> {
+        let step = |line: &Line| answers(self.loaded, self.caller, line);
+        let stack = |name| pam::stack(name, kind, &mut |name: &str| self.files.read(name), &step);
+        let mut nodes = stack(self.service.first)?;
+        if self.service.has_own && nodes.is_empty() {
+            nodes = stack(OTHER)?;
+        }
+        Some(pam::walk(&nodes))
+    }
+
+    /// A finding for each of the deeds that was not told yet.
+    fn tell(
+        &self,
+        kind: Kind,
+        deeds: BTreeSet<Deed>,
+        when: &str,
+        told: &mut BTreeSet<(Kind, Deed)>,
+        findings: &mut Vec<Finding>,
+    ) {
+        for deed in deeds {
+            if told.insert((kind, deed.clone())) {
+                let Deed { what, label } = deed;
+                let what = format!("{what} {when}: {label}");
+                findings.push(self.service.finding(Severity::High, &what));
+            }
+        }
     }
 }
 
