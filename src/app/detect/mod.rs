@@ -25,7 +25,7 @@ mod syntax;
 use std::collections::BTreeMap;
 
 use super::adding::Adding;
-use super::contract::{self, APP_HOME, INSTRUMENT, SERVER_PACKAGES};
+use super::contract::{APP_HOME, INSTRUMENT, SERVER_PACKAGES};
 use super::declared::unheard::unheard;
 use super::environment;
 use super::files::Files;
@@ -38,7 +38,7 @@ use super::python_version::PythonVersion;
 use super::settings::{HOOKS, Settings};
 use super::{dependencies, requirement};
 
-use choose::Finder;
+use choose::{Chosen, Finder};
 
 pub use entry::{Candidate, Found};
 pub use error::{DetectError, Nothing};
@@ -171,79 +171,21 @@ fn detect_in_home(
     let mut warnings = warnings(files, &project);
     warnings.extend(lists::check(files, &project, &options.left_out)?);
     let home = home(files, settings)?;
-    if project.source == Source::None
-        && let Some(path) = ["environment.yml", "environment.yaml"]
-            .into_iter()
-            .find(|path| files.is_file(path))
-    {
-        return Err(DetectError::Conda {
-            path: path.to_owned(),
-        });
-    }
+    refuse_conda_alone(files, &project)?;
     let mut file_environment = settings.environment.clone();
     file_environment.extend(environment::plain(files, environment::FILE)?);
-    let names = project.names();
     let finder = Finder {
         files,
         project: &project,
         home: &home,
     };
     let chosen = finder.choose()?;
-    let server_packages = match &chosen.start {
-        Start::Server {
-            server,
-            application,
-        } => {
-            let interface = application
-                .as_ref()
-                .map_or(Interface::Wsgi, |app| app.interface);
-            let wrapped = chosen.django.is_some() || settings.said("wsgi_static_root").is_some();
-            server.missing_packages(&names, interface, wrapped)
-        }
-        Start::Jupyter { interface } => interface.missing_packages(&names),
-        Start::Command { .. } => chosen.needs.clone(),
-        Start::Shell { .. } | Start::Python { .. } => Vec::new(),
-    };
-    let said = python::request(files, settings)?;
-    warnings.extend(said.warnings);
-    let python_request = said.request;
-    if let Some(builder) = options.python {
-        warnings.extend(python::warn_of_end(builder, options.now));
-    }
-    if let (Some(request), Some(builder)) = (&python_request, options.python)
-        && !request.matches(builder)
-    {
-        return Err(DetectError::Python {
-            request: request.clone(),
-            builder,
-        });
-    }
+    let server_packages = server_packages(&chosen, &project);
+    let (python_request, of_python) = python_for(files, settings, options)?;
+    warnings.extend(of_python);
+    let server_args = server_args(&chosen.start, settings)?;
+    let processes = processes(files, &home, settings, &chosen);
     warnings.extend(chosen.warnings);
-    let server_name = match &chosen.start {
-        Start::Shell { .. } => "shell",
-        Start::Python { .. } => "python",
-        Start::Command { .. } => "process",
-        Start::Jupyter { .. } => "jupyter",
-        Start::Server { server, .. } => server.name(),
-    };
-    let server_args = settings
-        .arguments_for(server_name)
-        .map(|text| text.trim().to_owned());
-    if let Some(text) = &server_args {
-        // Text that is expanded at start is checked now: a command in it never runs.
-        super::shell_words::expand(text, &BTreeMap::new())?;
-    }
-    let mut processes: BTreeMap<String, String> = declared::procfile(files, &home)
-        .into_iter()
-        .map(|(name, said)| (name, said.value))
-        .collect();
-    processes.extend(settings.processes.clone());
-    for (name, line) in chosen.processes {
-        processes.entry(name).or_insert(line);
-    }
-    if chosen.web {
-        processes.remove(super::plan::WEB);
-    }
     let app_root = options.app_root.as_deref().unwrap_or(contract::ROOT);
     let plan = Plan {
         version: Plan::VERSION,
@@ -283,6 +225,103 @@ fn detect_in_home(
         project,
         warnings,
     })
+}
+
+/// A source with a file of conda's must have a list that pip or uv can install.
+fn refuse_conda_alone(files: &dyn Files, project: &Project) -> Result<(), DetectError> {
+    let found = ["environment.yml", "environment.yaml"]
+        .into_iter()
+        .find(|path| files.is_file(path));
+    match found {
+        Some(path) if project.source == Source::None => Err(DetectError::Conda {
+            path: path.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What the start needs besides what the project lists.
+fn server_packages(chosen: &Chosen, project: &Project) -> Vec<String> {
+    let names = project.names();
+    match &chosen.start {
+        Start::Server {
+            server,
+            application,
+        } => {
+            let interface = application
+                .as_ref()
+                .map_or(Interface::Wsgi, |app| app.interface);
+            let wrapped =
+                chosen.django.is_some() || project.settings.said("wsgi_static_root").is_some();
+            server.missing_packages(&names, interface, wrapped)
+        }
+        Start::Jupyter { interface } => interface.missing_packages(&names),
+        Start::Command { .. } => chosen.needs.clone(),
+        Start::Shell { .. } | Start::Python { .. } => Vec::new(),
+    }
+}
+
+/// The Python that the source asks for, with warnings.
+///
+/// # Errors
+/// If the builder has another one.
+fn python_for(
+    files: &dyn Files,
+    settings: &Settings,
+    options: &Options,
+) -> Result<(Option<PythonRequest>, Vec<String>), DetectError> {
+    let said = python::request(files, settings)?;
+    let mut warnings = said.warnings;
+    let Some(builder) = options.python else {
+        return Ok((said.request, warnings));
+    };
+    warnings.extend(python::warn_of_end(builder, options.now));
+    match said.request {
+        Some(request) if !request.matches(builder) => Err(DetectError::Python { request, builder }),
+        request => Ok((request, warnings)),
+    }
+}
+
+/// Arguments that a setting adds to the start.
+fn server_args(start: &Start, settings: &Settings) -> Result<Option<String>, DetectError> {
+    let name = match start {
+        Start::Shell { .. } => "shell",
+        Start::Python { .. } => "python",
+        Start::Command { .. } => "process",
+        Start::Jupyter { .. } => "jupyter",
+        Start::Server { server, .. } => server.name(),
+    };
+    let args = settings
+        .arguments_for(name)
+        .map(|text| text.trim().to_owned());
+    if let Some(text) = &args {
+        // Text that is expanded at start is checked now: a command in it never runs.
+        super::shell_words::expand(text, &BTreeMap::new())?;
+    }
+    Ok(args)
+}
+
+/// The other processes: settings come before the Procfile, and this before what the start brings.
+fn processes(
+    files: &dyn Files,
+    home: &str,
+    settings: &Settings,
+    chosen: &Chosen,
+) -> BTreeMap<String, String> {
+    let mut processes: BTreeMap<String, String> = declared::procfile(files, home)
+        .into_iter()
+        .map(|(name, said)| (name, said.value))
+        .collect();
+    processes.extend(settings.processes.clone());
+    for (name, line) in &chosen.processes {
+        processes
+            .entry(name.clone())
+            .or_insert_with(|| line.clone());
+    }
+    if chosen.web {
+        processes.remove(super::plan::WEB);
+    }
+    processes
 }
 
 /// The agent that the settings ask for.
