@@ -163,7 +163,6 @@ impl Policy {
         Self::parse(&bytes)
     }
 
-    /// Parses a policy.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         let syntax = |message: String| PolicyError::Syntax { message };
         let text = std::str::from_utf8(bytes).map_err(|error| syntax(error.to_string()))?;

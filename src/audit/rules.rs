@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::finding::Severity;
 
-/// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rule {
     pub id: &'static str,
@@ -384,7 +383,6 @@ pub const RULES: [Rule; 49] = [
     ),
 ];
 
-/// The rule of an id.
 pub fn by_id(id: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.id == id)
 }

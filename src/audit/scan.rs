@@ -120,7 +120,7 @@ struct Scan<'a> {
     parents: Parents,
 }
 
-/// Directories that a layer's members lie in, and what is no directory, by the hashes of their paths.
+/// Directories that a layer's members are in, and members that are not directories, by the hashes of their paths.
 #[derive(Default)]
 struct Parents {
     last: Vec<u8>,

@@ -103,7 +103,7 @@ pub fn made_of(
     })
 }
 
-/// Of builder layers; raised with a change of what is in them.
+/// The format of builder layers; a change of their content raises it.
 const FORMAT: u32 = 1;
 
 fn key(base: &Image, python: &Python) -> String {

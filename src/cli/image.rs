@@ -313,7 +313,7 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         return Ok(Values::default());
     }
     let report = pipeline::image(&store, &request, &console)?;
-    // What is printed from here on is no step's.
+    // What is printed from here on does not belong to a step.
     drop(console);
     if let Some(path) = &lock {
         write_lock(path, &report, context)?;

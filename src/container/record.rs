@@ -67,7 +67,6 @@ pub struct Config {
     pub adding: serde_json::Value,
 }
 
-/// Its state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// The process that holds the container.

@@ -30,7 +30,7 @@ use std::path::Path;
 
 use crate::sandbox::IdMode;
 
-/// As whom the application runs, so that it and the owner of the source can write the same files.
+/// The user that the application runs as, so that it and the owner of the source can write the same files.
 /// `None`: as the image says.
 ///
 /// With subordinate ids the user is 0 inside, and no other id inside may write the user's files. With a

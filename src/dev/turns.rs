@@ -1,4 +1,5 @@
-//! Between the thread that watches and the one that runs containers: what runs, and what comes next.
+//! What the thread that watches files and the thread that runs containers share: the running container, and
+//! what comes next.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,25 +12,25 @@ use super::reload::Reload;
 /// How long a server may take to end, when it is to be started again.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The status of what a HUP has ended.
+/// The status of a process that a HUP ended.
 const HUNG_UP: i32 = 128 + 1;
 
-/// How often a wait looks whether it is to end.
+/// A wait checks so often whether to end.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What follows when what runs has ended; the greater includes the lesser.
+/// What to do when the container has ended; the greater includes the lesser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Next {
     Restart,
     Rebuild,
 }
 
-/// What both threads know.
+/// The state that both threads share.
 #[derive(Default)]
 pub struct Turns {
     state: Mutex<State>,
     changed: Condvar,
-    /// Every change is one of the build.
+    /// Every change needs a build.
     pub always_rebuild: bool,
 }
 
@@ -37,11 +38,11 @@ pub struct Turns {
 struct State {
     running: Option<Running>,
     next: Option<Next>,
-    /// What runs was sent a HUP.
+    /// The running container was sent a HUP.
     hung_up: bool,
 }
 
-/// One run of a container: it may be started again, and then is another process.
+/// One run of a container: after a restart it has another process.
 #[derive(Clone)]
 struct Running {
     record: Record,
@@ -61,7 +62,7 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This runs from here on. It has read what changed before; what has to be built ends it at once.
+    /// Notes the container that runs now. It has read all earlier changes; one that needs a build ends it at once.
     pub fn runs(&self, record: &Record, reload: Reload) {
         let Some(process) = record.state().ok().and_then(|state| state.process) else {
             // It has ended already.
@@ -87,7 +88,7 @@ impl Turns {
         state.running = Some(running);
     }
 
-    /// It has ended: what is to be done, if it was ended for that.
+    /// Notes that the container has ended; gives what to do, if it was ended for a change.
     pub fn ended(&self) -> Option<Next> {
         let mut state = self.state();
         state.running = None;
@@ -95,16 +96,16 @@ impl Turns {
         state.next.take()
     }
 
-    /// It has ended with this status: what is to be done, if it was ended for that, or by a HUP that it did
-    /// not know yet.
+    /// Notes that the container has ended with this status; gives what to do, if it was ended for a change, or by
+    /// a HUP that it did not handle yet.
     pub fn ended_with(&self, status: i32) -> Option<Next> {
         let hung_up = self.state().hung_up;
         self.ended()
             .or((hung_up && status == HUNG_UP).then_some(Next::Restart))
     }
 
-    /// Something has changed. What runs is told, or ended; gives what comes of it, `None` where the
-    /// server sees it by itself.
+    /// Reports a change: signals or ends the running container, and gives which of these; `None` if the server
+    /// sees the change by itself.
     pub fn change(&self, change: Change) -> Result<Option<Reload>, ContainerError> {
         let mut state = self.state();
         let next = if self.always_rebuild || change >= Change::Settings {
@@ -126,7 +127,7 @@ impl Turns {
             return Ok(Some(Reload::Signal));
         }
         state.next = state.next.max(Some(next));
-        // The other thread takes what comes next when this has ended.
+        // When this has ended, the other thread takes what comes next.
         drop(state);
         container::end(&running.record, &running.process, GRACE)?;
         Ok(Some(Reload::Restart))

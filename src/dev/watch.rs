@@ -52,7 +52,7 @@ impl Watch {
         };
         let (sender, events) = channel();
         let watcher = notify::recommended_watcher(move |event| {
-            // Nobody listens any more when the program ends.
+            // When the program ends, the receiver is dropped.
             let _ = sender.send(event);
         })
         .map_err(failed)?;

@@ -15,7 +15,6 @@ use crate::pod::BaseFile;
 use crate::sandbox::{self, Verdict};
 use crate::store::Store;
 
-/// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     pub name: String,

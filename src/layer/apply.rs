@@ -117,7 +117,7 @@ pub fn apply_checked(
 }
 
 /// True if an unpacked layer's very root is opaque (`.wh..wh..opq` at the top). Overlayfs looks for
-/// that mark on directories inside only: who stacks layers has to leave those below this one out.
+/// that mark only on directories inside: a caller that stacks layers must leave out those below this one.
 pub fn hides_all_below(root: &Path) -> Result<bool, LayerError> {
     Ok(super::xattr::read_all(root)?
         .iter()

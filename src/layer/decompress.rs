@@ -42,10 +42,10 @@ impl Packing {
     }
 }
 
-/// Gives the uncompressed bytes. The compression is told from the first bytes and not from a media
-/// type: container engines do the same, and there are images whose media type is wrong; that it is the
-/// layer that was meant is for its diff id to say. The reader below is read to its end. Bytes behind a
-/// gzip member or zstd frame that are no further one are an error, and so is a stream that ends early.
+/// Gives the uncompressed bytes. The first bytes tell the compression, not the media type: container
+/// engines do the same, and there are images whose media type is wrong. The diff id shows whether it is the
+/// right layer. The reader below is read to its end. Bytes behind a gzip member or zstd frame that are not
+/// another one are an error, and so is a stream that ends early.
 pub fn decompressor<'a>(reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
     Box::new(Decompressor::Start(Some(reader)))
 }
@@ -53,7 +53,7 @@ pub fn decompressor<'a>(reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 
 /// The first bytes, and what comes after them.
 type Input<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 
-/// Looks at the first bytes only when somebody reads.
+/// Looks at the first bytes only at the first read.
 enum Decompressor<'a, R: Read> {
     /// Empty after an error.
     Start(Option<R>),

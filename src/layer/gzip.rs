@@ -166,7 +166,7 @@ fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
             }
             Err(error) => Err(io::Error::other(error)),
         };
-        // Nobody waits when the writer was dropped.
+        // The writer may be dropped: then nothing receives it.
         let _ = done.send(result);
     }
 }

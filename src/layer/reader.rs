@@ -79,7 +79,7 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// Refuses an archive that has no end mark: who wrote it was interrupted between two members.
+    /// Refuses an archive without an end mark: the program that wrote it was interrupted between two members.
     #[must_use]
     pub fn requiring_end(mut self) -> Self {
         self.end_required = true;

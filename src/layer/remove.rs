@@ -15,7 +15,7 @@ use super::LayerError;
 /// Directories held open at once. What lies deeper is first moved up, to the top of the tree.
 const MAX_DEPTH: usize = 32;
 
-/// Removes a file or a directory with all that is in it. What is not there is no error.
+/// Removes a file or a directory with all that is in it. A missing path is not an error.
 ///
 /// Modes do not matter if the files are the caller's (overlayfs's `work/work` has mode 000), nor
 /// does depth: a build may leave trees deeper than `PATH_MAX`. Links are removed, not followed; a

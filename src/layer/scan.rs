@@ -73,7 +73,7 @@ pub fn scan(root: &Path, skip: &[&Path]) -> Result<Scan, LayerError> {
 
 /// What is known of a name in an open directory.
 struct Child {
-    /// For those who read its content.
+    /// To read its content from.
     source: PathBuf,
     metadata: Metadata,
     /// Of a link.

@@ -374,8 +374,8 @@ struct Watched<'a> {
 }
 
 /// What changes when a file is written to: size, modification and change time, and the inode. The
-/// change time counts while the file has one name only: another name changes it, too, and whoever
-/// links the same wheel's file gives it one.
+/// change time counts only while the file has one name: a further name changes it, too, and a build that
+/// links the same wheel's file adds one.
 struct Stamp {
     content: (u64, i64, i64, u64),
     changed: (i64, i64),

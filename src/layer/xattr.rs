@@ -20,7 +20,7 @@ const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 pub(super) enum Class {
     /// Travels in layers: `user.*`.
     User,
-    /// Travels in layers; only who may chown can set it.
+    /// Travels in layers; only a process that may chown can set it.
     Capability,
     /// Means something to overlayfs. From an archive it would forge whiteouts and redirects out of
     /// the layer (CVE-2023-0386 and its kin), so it is never taken from one, nor put into one.

@@ -89,8 +89,8 @@ impl PlatformName {
         }
     }
 
-    /// Whether an image of the platform `image` runs on this one. Where no variant was asked for, any is
-    /// taken: nobody knows this machine's.
+    /// Whether an image of the platform `image` runs on this one. If no variant was requested, any is
+    /// accepted: the variant of this machine is not known.
     pub fn runs(&self, image: &Self) -> bool {
         self.os == image.os
             && self.architecture == image.architecture

@@ -21,7 +21,6 @@ const MOST: usize = 200;
 const LOOKED_INTO: usize = 20;
 const MAX_CONTENT: u64 = 4 * 1024 * 1024;
 
-/// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// `configuration`, `manifest`, or the layer, by its number from 1.

@@ -66,7 +66,7 @@ impl Inputs {
         self.add("--max-layer and --max-written", &budget.bounds())
     }
 
-    /// Adds the secrets by their names: a new token is no reason to build again. What code made with one
+    /// Adds the secrets by their names: a new token does not require a build. What code made with one
     /// application's secrets is not for another application, which may have others under these names.
     pub(super) fn add_secrets(&mut self, request: &Request) -> Result<(), BuildError> {
         let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();

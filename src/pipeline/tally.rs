@@ -81,7 +81,7 @@ mod tests {
         drop(tally);
         // Given up.
         Tally::new(&told, "fetching", 10_u64, Unit::Bytes).add(3);
-        // Not begun, and of nobody knows how much.
+        // Not begun, and of an unknown total.
         drop(Tally::new(&told, "fetching", 10_u64, Unit::Bytes));
         Tally::new(&told, "fetching", 0_u64, Unit::Bytes).add(3);
         let expected = [

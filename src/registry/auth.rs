@@ -311,8 +311,8 @@ impl Auth {
         }
     }
 
-    /// While nothing is known of a password, one request of a kind goes alone: a registry may lock out the user
-    /// for whom several threads send a wrong one. Gives what is to be held until the answer is here.
+    /// Until a password is known to be right or wrong, only one request of a kind is sent at a time: if several
+    /// threads send a wrong password, a registry may lock the account. Gives what to hold until the answer is here.
     pub(crate) fn turn(
         &self,
         purpose: &Purpose<'_>,
@@ -356,8 +356,8 @@ impl Auth {
         }
     }
 
-    /// Takes in what the registry itself has answered to a request with a login. False: it says nothing of
-    /// the login.
+    /// Notes the registry's own answer to a request with a login. False: the answer does not say whether the
+    /// login is accepted.
     pub(crate) fn came(
         &self,
         purpose: &Purpose<'_>,
@@ -407,7 +407,7 @@ impl Auth {
         true
     }
 
-    /// A request that showed a login first has come to nothing, however often it was sent.
+    /// The first request with a login failed, also when it was sent again.
     pub(crate) fn lost(&self, purpose: &Purpose<'_>, sent: &Authorization, error: &RegistryError) {
         if let Some(user) = &sent.user
             && let Some(error) = again(error, purpose)
@@ -443,7 +443,7 @@ impl Auth {
             Some(_) => return Ok(()),
             None => {}
         }
-        // What answers everybody says nothing of a password.
+        // A server that answers without a login does not check passwords.
         if !self.at_root.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -560,7 +560,7 @@ pub(crate) fn verify(
     let way = lock(&auth.way).clone();
     let value = match way {
         Some(Way::Basic) => basic(user, password),
-        // Some token servers give a token to everybody: only the registry's answer to it is a proof.
+        // Some token servers give any client a token: only the registry's answer to it is a proof.
         Some(Way::Bearer { realm, service }) => {
             let token = fetch(purpose, &realm, service.as_deref(), &login);
             bearer(&token.map_err(|(error, _)| error)?.value)

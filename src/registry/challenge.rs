@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// One way in which a server lets somebody log in.
+/// A way to log in that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Challenge {
     /// In lower case: `basic`, `bearer`.
@@ -110,7 +110,7 @@ impl Cursor<'_> {
         String::from_utf8_lossy(&value).into_owned()
     }
 
-    /// `Negotiate YII=`: bytes that belong to the scheme, up to a comma. Goes back if it is none.
+    /// `Negotiate YII=`: bytes that belong to the scheme, up to a comma. Goes back if it is something else.
     fn skip_token68(&mut self) {
         let start = self.at;
         self.skip(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b));

@@ -63,7 +63,7 @@ fn words(bytes: &[u8]) -> Detail {
     Detail(parts.join("; "))
 }
 
-/// What a page calls itself where something else was expected; `None`: it is no page.
+/// The title of a page that came instead of the expected answer; `None`: it is not a page.
 pub(super) fn page(bytes: &[u8]) -> Option<String> {
     let begin = &bytes[..bytes.len().min(64 * 1024)];
     let text = String::from_utf8_lossy(begin);

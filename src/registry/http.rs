@@ -35,7 +35,7 @@ const PIECE: usize = 256 * 1024;
 /// How often a wait for the other side is told.
 pub(crate) const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Who hears of an exchange while it is under way.
+/// The listeners of an exchange while it runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Watch<'a> {
     /// How many bytes of the payload have gone out so far.
@@ -44,7 +44,7 @@ pub(crate) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Nobody.
+    /// No listener.
     pub(crate) const NONE: Watch<'static> = Watch {
         sent: &|_| {},
         progress: &Silent,

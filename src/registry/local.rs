@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// A client of this address which connects to public addresses alone; `None` where the address is none.
+/// A client of this address which connects only to public addresses; `None` if the address is not public.
 pub(super) fn refuse(builder: reqwest::ClientBuilder, url: &Url) -> Option<reqwest::ClientBuilder> {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_matches(['[', ']']).trim_end_matches('.');

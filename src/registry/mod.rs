@@ -6,10 +6,10 @@
 //! once. The way of a request, which is also the order in which to read:
 //!
 //! ```text
-//!  pull, push/upload, manifest, fetch    what is asked for, in which order, verified how
+//!  pull, push/upload, manifest, fetch    which requests, in which order, and how answers are verified
 //!      │
 //!  session    one registry and repository: https or http, repetition, the meaning of refusals
-//!      │ └── auth ── token, credentials, helper, challenge    who we are there
+//!      │ └── auth ── token, credentials, helper, challenge    the login
 //!  agent      sends a request, and repeats what may be repeated
 //!      │
 //!  http       one exchange: connections, redirects, bodies, time limits (the `async` code of requests)

@@ -4,9 +4,8 @@
 use super::error::{RegistryError, tame};
 use crate::oci::{Descriptor, ImageIndex, PlatformName, for_platform, platforms_of, this_platform};
 
-/// Holds what an image says of itself in its configuration against the platform that was asked for: an
-/// index, or whoever made it, may say something else. Where none was asked for, gives a warning if it does
-/// not run on this machine. `what` names the image.
+/// Compares the platform in an image's configuration with the requested one: an index may name another one.
+/// If none was requested, gives a warning if the image does not run on this machine. `what` names the image.
 pub fn check_platform(
     what: &str,
     wanted: Option<&str>,

@@ -1,4 +1,4 @@
-//! What a transfer tells the one who asked for it. Nothing here prints.
+//! What a transfer tells its caller. Nothing here prints.
 
 use std::time::Duration;
 

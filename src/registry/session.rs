@@ -29,7 +29,7 @@ use crate::oci::Reference;
 const JOBS: usize = 6;
 const MOST_JOBS: usize = 16;
 const MAX_JOBS: usize = 64;
-/// A blob of which the bytes take less time than the question for it.
+/// Sending fewer bytes than this takes less time than asking whether the registry has them.
 const SMALL: u64 = 256 * 1024;
 
 /// What a [`Client`] can be told.
@@ -338,8 +338,8 @@ impl Client {
         }
     }
 
-    /// A registry of this machine that answers without TLS as registries do. Nobody listens in
-    /// between, and no login goes with the question; a server of TLS answers something else.
+    /// A registry of this machine that answers without TLS as registries do. No network is between, and the
+    /// request has no login; a server with TLS answers something else.
     fn find_plain(
         &self,
         name: &str,
@@ -434,7 +434,7 @@ impl<'c> Repository<'c> {
         &self.host.name
     }
 
-    /// The registry itself: name, address, and who we are there.
+    /// The registry itself: its name, its address and the login for it.
     pub(super) fn parts(&self) -> (&str, &Url, &Auth) {
         (&self.host.name, &self.host.base, &self.host.auth)
     }

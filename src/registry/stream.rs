@@ -1,4 +1,4 @@
-//! A blob as a stream that is kept nowhere: for whoever reads an image and does not want to have it.
+//! A blob as a stream, which the store does not keep: for a caller that only reads an image.
 
 use std::io::{self, Read};
 

@@ -24,7 +24,7 @@ const MAX_ANSWER: u64 = 1024 * 1024;
 /// A token longer than this would not fit into a request's header.
 const MAX_TOKEN: usize = 64 * 1024;
 
-/// For whom and for what a login is needed.
+/// The requests that need a login.
 pub(crate) struct Purpose<'a> {
     pub agent: &'a Agent,
     pub host: &'a str,

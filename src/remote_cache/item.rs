@@ -93,7 +93,7 @@ pub(super) fn read(kind: &str, bytes: &[u8]) -> Result<(Vec<u8>, Vec<Descriptor>
     let manifest: Manifest =
         serde_json::from_slice(bytes).map_err(|_| "it is not a manifest of an item".to_owned())?;
     if manifest.artifact_type.as_deref() != Some(&artifact_type(kind)) {
-        return Err(format!("it is no {}", artifact_type(kind)));
+        return Err(format!("it is not a {}", artifact_type(kind)));
     }
     if manifest.config.size > MAX_RECORD {
         return Err(format!("its record is larger than {MAX_RECORD} bytes"));

@@ -24,9 +24,7 @@ pub use schema::schema;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     CommandLine,
-    /// The variable.
     Environment(String),
-    /// The file.
     File(String),
     Default,
 }

@@ -3,13 +3,13 @@
 
 use super::{joined, lines, lossy};
 
-/// Groups of which distributions make every user of a desktop a member: nobody becomes root by them.
+/// Groups of which distributions make every user of a desktop a member: they do not lead to root.
 pub const HARMLESS_GROUPS: [&str; 12] = [
     "audio", "cdrom", "dialout", "dip", "floppy", "games", "netdev", "plugdev", "scanner", "tape",
     "users", "video",
 ];
 
-/// Capabilities with which nobody becomes root; see `capability.rs`.
+/// Capabilities that do not lead to root; see `capability.rs`.
 const HARMLESS_CAPABILITIES: [&str; 6] = [
     "cap_net_bind_service",
     "cap_net_broadcast",

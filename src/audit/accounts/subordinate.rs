@@ -2,7 +2,6 @@
 
 use super::{lines, lossy, strict_decimal};
 
-/// One range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
     pub line: usize,

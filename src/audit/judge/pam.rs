@@ -117,7 +117,7 @@ pub(super) struct Sudo<'a> {
     pub(super) has_rule: bool,
 }
 
-/// Whom the services are judged for.
+/// The user for whom the services are judged.
 #[derive(Clone, Copy)]
 pub(super) struct Person<'a> {
     pub(super) accounts: &'a Accounts,

@@ -269,7 +269,7 @@ impl Judgement<'_> {
         ))
     }
 
-    /// Whom the rule lets run commands; `None` if it needs a password that only the account's owner knows.
+    /// The account that the rule lets run commands; `None` if this needs a password that is not known.
     fn allowed(&self, rule: &sudoers::Rule) -> Option<Allowed> {
         let fits = |as_who: &Runtime| self.aliases.fits(&rule.users, &as_who.person());
         let nopasswd = rule.nopasswd || self.never_asks;

@@ -3,7 +3,6 @@
 use super::SecretKind;
 use super::disguised;
 
-/// One form.
 pub(super) struct Form {
     pub(super) prefix: &'static str,
     pub(super) kind: SecretKind,

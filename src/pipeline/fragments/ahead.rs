@@ -1,8 +1,8 @@
-//! Installs, while the package index is being asked, what it said the last time.
+//! While the resolver waits for the package index, installs what the index answered the last time.
 //!
-//! The resolver answers from its cache in a few milliseconds, and mostly as it does when the index has
-//! been heard. A fragment is made of a wheel by its hash, whoever asked for it: a guess that was wrong
-//! is work for nothing (or for another application), and never another image.
+//! The resolver answers from its cache in a few milliseconds, and mostly the same as with the index. A
+//! fragment depends on the hash of its wheel alone: a wrong guess is work for nothing (or for another
+//! application), and never changes an image.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -19,11 +19,11 @@ use super::{Given, Lookup, find_all, missing};
 /// Most bytes of the installer's words that are kept.
 const MAX_WORDS: usize = 1024 * 1024;
 
-/// What was installed, or could not be.
+/// What was installed, and what could not be.
 #[derive(Default)]
 pub(super) struct Ahead {
     pins: BTreeSet<Pin>,
-    /// Why these are no fragments, though they could be installed.
+    /// Why these wheels cannot be fragments, though they can be installed.
     inseparable: Option<String>,
     said: Said,
 }

@@ -55,7 +55,7 @@ impl<'a> Wheels<'a> {
         })
     }
 
-    /// The wheel, open at its start; nothing where it is not to be had by this way.
+    /// The wheel, open at its start; `None` if it cannot be fetched in this way.
     pub(super) fn open(&self, wheel: &LockedWheel) -> Result<Option<File>, BuildError> {
         let digest = parse_digest(&format!("sha256:{}", wheel.pin.wheel))?;
         let kept = self.place.join(format!("{}.whl", wheel.pin.wheel));

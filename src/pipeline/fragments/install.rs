@@ -55,7 +55,7 @@ impl Installation<'_> {
             (self.progress, &fetched),
         )?;
         let below = self.inputs.below()?;
-        // What is unpacked is no layer yet, and may come to as much.
+        // What is unpacked is not a layer yet, and may be as large as one.
         let budget = context.request.budget.anew();
         let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
         let trees = largest_first(wheels, AT_ONCE, weight, |wheel| {

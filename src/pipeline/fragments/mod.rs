@@ -163,7 +163,7 @@ impl Record for Fragment {
     }
 }
 
-/// Of fragments; raised with a change of what is in them.
+/// The format of fragments; a change of their content raises it.
 const FORMAT: u32 = 5;
 
 /// What decides what is in a fragment.

@@ -142,7 +142,7 @@ fn compile(
         output: Some((output.clone(), inside.clone())),
         defaults: &PATIENCE,
     };
-    // What is wrong is said by the installation in one go, where everybody looks for it.
+    // If it fails, the installation as a whole reports the reason.
     let outcome = if let Some(here) = given.here {
         here::resolver(given, here, job)?
     } else {
@@ -175,7 +175,7 @@ fn compile(
     })
 }
 
-/// What uv could not fetch because nobody answers, which it has tried several times.
+/// What uv could not fetch because the server does not answer; uv has tried it several times.
 fn unreachable(said: &[String]) -> Option<String> {
     let fetch = said
         .iter()
@@ -184,10 +184,10 @@ fn unreachable(said: &[String]) -> Option<String> {
         .trim()
         .trim_matches('`');
     let silent = ["error sending request", "dns error", "operation timed out"];
-    let nobody = said
+    let unanswered = said
         .iter()
         .any(|line| silent.iter().any(|words| line.contains(words)));
-    nobody.then(|| without_logins(fetch).into_owned())
+    unanswered.then(|| without_logins(fetch).into_owned())
 }
 
 /// The wheels that a lock file names, of several that fit the one that an installer takes; `None` where

@@ -5,7 +5,7 @@ use super::super::error::BuildError;
 pub(super) enum Stop {
     /// Fetching or compiling failed, or the resolution no longer needs the wheels.
     Failed,
-    /// The list or its wheels are not as plain as they should be: it is no use to try it again.
+    /// The list or its wheels are not plain: another try would give the same.
     NotPlain(String),
     Error(BuildError),
 }

@@ -2,7 +2,7 @@
 //!
 //! What is installed is what the wheel's RECORD lists, no more, to places that a package may have, with
 //! the bytes that RECORD's hashes name. Byte-code that came along is left out. Everything else than a
-//! plain wheel is either [`Unfit::Odd`], which is left to the installer and shared with nobody, or
+//! plain wheel is either [`Unfit::Odd`], which is left to the installer and not shared, or
 //! [`Unfit::Hostile`].
 //!
 //! The result is the same to the byte as uv's, once that has its normal form

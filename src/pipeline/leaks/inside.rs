@@ -18,20 +18,20 @@ use super::packed::{Beginnings, Packing, Unpacker, beginning, stored};
 
 /// A larger file is not looked into.
 pub(super) const MOST_PACKED: usize = 64 << 20;
-/// The work that a file may be, in bytes that are inflated or decoded, besides so many for each of its own.
+/// The bytes that are inflated or decoded for one file at most, besides [`WORK_OF_A_BYTE`] for each byte of its own.
 const MOST_WORK: u64 = 512 << 20;
 const WORK_OF_A_BYTE: u64 = 16;
-/// What it costs to see that a beginning of a stream is none.
+/// The work of a beginning that turns out not to be one of a stream.
 const TRIAL: u64 = 256;
 /// A file in a file in a file.
 pub(super) const MAX_DEPTH: usize = 8;
-/// What is shorter holds no secret that is looked for.
+/// Shorter texts are not searched: no secret is so short.
 const SHORTEST: usize = 8;
-/// Around an escape so much is looked at, or as much as the longest secret is.
+/// The bytes around an escape that are searched; more if the longest secret is longer.
 const REACH: usize = 1024;
-/// Where a tar's header says so (POSIX `ustar`, GNU).
+/// The magic of a tar's header (POSIX `ustar`, GNU) and its offset.
 const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
-/// Bytes that are given to the search at once.
+/// The search gets so many bytes at once.
 const PIECE: usize = 64 * 1024;
 
 /// The bytes of a file that may hold others.
@@ -140,7 +140,7 @@ impl Look<'_> {
         self.encodings(bytes, depth);
     }
 
-    /// What is compressed in it.
+    /// Searches the compressed streams in it.
     fn streams(&mut self, bytes: &[u8], depth: usize) {
         let members = [members_of_tar(bytes), stored_members(bytes)];
         // Streams that went on where another one ended, which have been unpacked with it.
@@ -225,23 +225,23 @@ impl Look<'_> {
         outer
     }
 
-    /// A file in a file was read, as far as it could be.
+    /// Ends a file in a file, which was read as far as possible.
     fn leave(&mut self, mut kept: Kept, whole: bool, depth: usize, outer: String) {
         self.search.finish_file();
         match kept.take() {
             None => self.search.not_searched(Bound::Size),
             Some(bytes) if depth < MAX_DEPTH => self.file(&bytes, depth + 1),
-            // What only begins like a stream is everywhere.
+            // Bytes that only begin like a stream are in many files.
             Some(_) if whole => self.search.not_searched(Bound::Depth),
             Some(_) => {}
         }
         self.search.go_to(outer);
     }
 
-    /// What its text stands for.
+    /// Searches what its text encodes.
     fn encodings(&mut self, bytes: &[u8], depth: usize) {
         if depth == MAX_DEPTH {
-            // What looks like a text that goes on is said; escapes are in bytes of all kinds.
+            // Reported only for a text with an encoded text in it; escapes are in bytes of all kinds.
             if std::str::from_utf8(bytes).is_ok_and(goes_on) {
                 self.search.not_searched(Bound::Depth);
             }
@@ -286,7 +286,7 @@ impl Look<'_> {
     }
 }
 
-/// Whether a text stands for another.
+/// Whether a text has another one encoded in it.
 fn goes_on(text: &str) -> bool {
     let bytes = text.as_bytes();
     let bases = encoded::base64(bytes).into_iter();

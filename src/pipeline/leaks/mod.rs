@@ -35,8 +35,8 @@ use super::unsearched::Unsearched;
 use search::Patterns;
 pub(super) use search::Search;
 
-/// A password of an index's or a proxy's URL of the host is looked for from this length on: nobody said
-/// that it is a secret that stands nowhere by chance.
+/// A password of an index's or a proxy's URL of the host is searched from this length on: a shorter one
+/// may be in a file by chance.
 const LEAST_PASSWORD: usize = 12;
 
 /// Text without white space is looked for across the ends of lines from this length on.

@@ -305,7 +305,7 @@ impl Unpacker {
         End {
             taken: beginning.skip + stream.len() - input.len(),
             whole: matches!(read, Ok(true)),
-            // Of the format before xz, most headers are none.
+            // Most bytes that look like a header of lzma are not one.
             refused: (beginning.packing != Packing::Lzma || stream.first() == Some(&USUAL))
                 && read.is_err_and(|error| is_too_much(&error)),
         }

@@ -79,7 +79,7 @@ pub(in super::super) struct Search<'a> {
     file: String,
     found: Option<(Owner, String)>,
     buffer: Vec<u8>,
-    /// Of a file that holds others.
+    /// The bytes of a file that may hold others.
     archive: Kept,
     /// What was not looked through.
     notes: Vec<Note>,

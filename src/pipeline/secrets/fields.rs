@@ -229,7 +229,7 @@ fn quoted(line: &str) -> Vec<&str> {
     found
 }
 
-/// A value that says nothing, so that its line is anybody's: `DEBUG=false`.
+/// A value that many projects have, so that its line identifies nothing: `DEBUG=false`.
 fn is_trivial(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     value.is_empty()

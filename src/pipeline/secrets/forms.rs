@@ -27,8 +27,8 @@ impl Form {
     }
 }
 
-/// All that may stand for a secret. Percent-encoding has too many ways to be written: it is given in
-/// the usual one, for output; who searches takes it back instead.
+/// All forms of a secret. Percent-encoding can be written in too many ways: it is given in the usual one,
+/// for output; a search decodes it instead.
 pub(in super::super) fn forms(secret: &[u8]) -> Vec<(Form, Vec<u8>)> {
     let mut found = Vec::new();
     for variant in variants(secret) {

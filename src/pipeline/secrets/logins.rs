@@ -43,7 +43,7 @@ pub(in super::super) fn parameters(value: &str) -> Vec<String> {
     found
 }
 
-/// The logins of the URLs in a value. What is no URL may be a proxy's address: `me:word@proxy:8080`.
+/// The logins of the URLs in a value. A value without a scheme may be a proxy's address: `me:word@proxy:8080`.
 fn logins(value: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for word in value.split([' ', '\t', '\n', '\r', ',', '"', '\'']) {

@@ -126,7 +126,7 @@ impl Git<'_> {
         }
     }
 
-    /// Waits for a command, until it is done, late, or nobody wants it any more.
+    /// Waits until a command ends, takes too long, or is no longer needed.
     fn watch(&self, command: Command, doing: &str) -> Result<(ExitStatus, Vec<u8>), SourceError> {
         let mut child = self.spawn(command)?;
         let stdout = child.stdout.take();
@@ -307,8 +307,8 @@ fn is_cause(line: &str) -> bool {
     begins.iter().any(|word| line.starts_with(word)) || line.contains("Permission denied (")
 }
 
-/// A configuration for the programs that git starts for a repository of this machine: whoever names
-/// it trusts it so far that it is read, whoever owns it.
+/// A configuration for the programs that git starts for a repository of this machine: a user who names a
+/// repository trusts it enough to read it, even if another user owns it.
 pub(super) fn global_configuration(
     source: &GitUrl,
 ) -> Result<tempfile::NamedTempFile, SourceError> {
