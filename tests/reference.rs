@@ -1,6 +1,6 @@
 //! Holds the generated pages and schemas to what the tool itself says, pages that name tests to those that are there,
 //! and docs/troubleshooting.md to the messages that the program has.
-//! docs/reference/commands.md is the `--help` of every command. `UPDATE=1 cargo test --test integration reference` writes it anew.
+//! docs/reference/commands.md is the `--help` of every command. `UPDATE=1 cargo test --test integration reference` writes it again.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -17,7 +17,7 @@ Examples:
   warpdrive completions zsh > ~/.zfunc/_warpdrive     (with fpath+=~/.zfunc before compinit)
   warpdrive completions fish > ~/.config/fish/completions/warpdrive.fish
 
-The script asks warpdrive itself: make it anew with another release.")]
+The script asks warpdrive itself: make it again with another release.")]
 pub(super) struct Args {
     /// The shell
     shell: clap_complete::Shell,

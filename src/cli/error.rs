@@ -767,7 +767,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
             E::Builder(error) => error.into(),
             E::Pod(error) => error.into(),
             E::OtherBase { .. } => Self::new(ExitStatus::Refused, "base-other", message).with_hint(
-                "build and push in the same image, named by its digest: the base may have been pushed anew between",
+                "build and push in the same image, named by its digest: the base may have been pushed again between",
             ),
             E::OtherDependencies { .. } => Self::new(ExitStatus::Refused, "dependencies-other", message)
                 .with_hint("give all steps the same source, image and options, and the volume to the dependency step alone for writing"),

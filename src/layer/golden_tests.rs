@@ -1,7 +1,7 @@
 //! Digests of one small tree that must never change unnoticed.
 //!
 //! A layer's digest decides whether it is pulled, pushed and stored again. If a test here fails
-//! after an upgrade of a compressor, every layer ever made gets another digest when it is made anew:
+//! after an upgrade of a compressor, every layer ever made gets another digest when it is made again:
 //! say so in the change log, and then write the new digests down. If only a diff ID changes, the
 //! tar writer did it, and that is a mistake.
 

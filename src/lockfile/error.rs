@@ -141,7 +141,7 @@ impl Explain for LockfileError {
         let advice = Advice::new(self.to_string());
         match self {
             Self::Settings(error) => error.advice(),
-            Self::Unreadable { mend, .. } => advice.remedy(format!("write it anew with `{mend}`")),
+            Self::Unreadable { mend, .. } => advice.remedy(format!("write it again with `{mend}`")),
             Self::Stale { mend, .. } | Self::Missing { mend, .. } => {
                 advice.remedy(format!("run `{mend}` and commit what it writes"))
             }

@@ -56,7 +56,7 @@ impl Manager {
         }
     }
 
-    /// The command that locks these packages anew: the lock alone is not written again while it fits.
+    /// The command that locks these packages again: a lock that fits is otherwise not written again.
     pub(super) fn lock_again(self, packages: &[&str]) -> String {
         match self {
             Self::Uv => format!(

@@ -174,7 +174,7 @@ impl Blobs for Store {
         begun.map(|upload| upload.place)
     }
 
-    // What is not kept is begun anew.
+    // A download that is not kept begins again.
     fn note_upload(&self, key: &str, place: Option<&str>) {
         let _ = match place {
             Some(place) => self.remember(

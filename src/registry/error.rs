@@ -224,7 +224,7 @@ impl RegistryError {
             Self::Unauthorized(denied) => Some(if !denied.unknown_ways.is_empty() {
                 "warpdrive logs in by Basic and by tokens: ask the registry's operator for a robot account or an access token".into()
             } else if denied.login.is_some() {
-                format!("check that this user may use the repository, or log in anew: `warpdrive login {0}` (or `podman login`, `docker login`)", denied.host)
+                format!("check that this user may use the repository, or log in again: `warpdrive login {0}` (or `podman login`, `docker login`)", denied.host)
             } else {
                 format!("log in with `warpdrive login {0}`, `podman login {0}` or `docker login {0}`; check the name too: many registries answer so for a repository that does not exist", denied.host)
             }),
@@ -254,7 +254,7 @@ impl RegistryError {
                 Some("the registry, or a proxy before it, limits the size of uploads, even of small chunks; `--chunk-size` sets their size".into())
             }
             Self::Digest { .. } => Some(
-                "nothing of it was kept; if it happens again, the registry's storage or a proxy between is damaged: push the image anew".into(),
+                "nothing of it was kept; if it happens again, the registry's storage or a proxy between is damaged: push the image again".into(),
             ),
             Self::Damaged { .. } => Some(
                 "the registry's storage was damaged (a full disk, a crash): have the file of this blob removed there, and push again".into(),

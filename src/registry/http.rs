@@ -378,7 +378,7 @@ impl Http {
             {
                 return RegistryError::File {
                     path,
-                    problem: "it is a certificate of X.509 version 1, and a client's needs version 3: have it made anew with an extension, as in `openssl x509 -req -extfile FILE` where FILE says `extendedKeyUsage = clientAuth`".into(),
+                    problem: "it is a certificate of X.509 version 1, and a client's needs version 3: have it made again with an extension, as in `openssl x509 -req -extfile FILE` where FILE says `extendedKeyUsage = clientAuth`".into(),
                 };
             }
             RegistryError::Url {
@@ -1001,7 +1001,7 @@ fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
         ),
         Error::InvalidCertificate(bad) if format!("{bad:?}").contains(FIRST_VERSION) => (
             Unreachable::Certificate,
-            Some("its certificate has X.509 version 1, and version 3 is needed: it has to be made anew, with a subjectAltName".into()),
+            Some("its certificate has X.509 version 1, and version 3 is needed: it has to be made again, with a subjectAltName".into()),
         ),
         Error::InvalidCertificate(Bad::Expired) => (
             Unreachable::Expired,

@@ -97,7 +97,7 @@ impl Document {
         }
         if value.get("schemaVersion").and_then(Value::as_u64) == Some(1) {
             return Err(bad(
-                "it has Docker's old schema 1; push the image anew with a current tool".into(),
+                "it has Docker's old schema 1; push the image again with a current tool".into(),
             ));
         }
         let media_type = own.or(claimed);

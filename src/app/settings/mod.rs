@@ -125,7 +125,7 @@ impl Explain for SettingsError {
                 advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
             }
             SettingsError::Lock { .. } => advice.remedy(
-                "write it anew, for example with `uv pip compile --format pylock.toml`, or name \
+                "write it again, for example with `uv pip compile --format pylock.toml`, or name \
                  another list in the setting `requirements`",
             ),
             SettingsError::Pyproject { .. } => {

@@ -71,8 +71,9 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
             Some(source) => error.with_hint(format!(
                 "`warpdrive s2i build {source} {builder} TAG` builds that source as it is now"
             )),
-            None => error
-                .with_hint("it was not built from a git repository: build it anew from its source"),
+            None => error.with_hint(
+                "it was not built from a git repository: build it again from its source",
+            ),
         }
     })?;
     let location = match &args.source {

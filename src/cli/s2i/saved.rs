@@ -50,7 +50,7 @@ impl Saved {
                     "saved-options",
                     format!("{}: {problem}", path.display()),
                 )
-                .with_hint("remove the file, and give the options anew")
+                .with_hint("remove the file, and give the options again")
             };
             let file = match std::fs::File::open(&path) {
                 Ok(file) => file,

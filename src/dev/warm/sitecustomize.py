@@ -4,7 +4,7 @@ The process that is to become the server stays here. It forks one that goes on a
 what that imports of installed packages, and imports the same while nothing is to be done. At each HUP the server
 is told to end, and another is forked, which has the packages already and loads the application's own modules
 alone. No module of the source is ever imported here; where a module of a package has started a thread, this process
-is not forked any more, and each server begins anew.
+is not forked any more, and each server begins from the start.
 
 WARPDRIVE_DEV_PRELOAD=0: nothing is imported ahead.
 WARPDRIVE_DEV_GRACE: how many seconds a server may take to end.

@@ -301,7 +301,7 @@ fn read_layer(
     Ok(())
 }
 
-/// Writes a file anew; refuses a path that could lead elsewhere.
+/// Creates a file; refuses a path that could lead elsewhere.
 fn add(
     tree: &mut Tree,
     files: &mut Files,

@@ -1,5 +1,5 @@
-//! The tree of one distribution in the making. Only this program writes to it, and it makes every file
-//! and directory anew: nothing in it is a link, and no file of it has another name elsewhere.
+//! The tree of one distribution while it is made. Only this program writes to it, and it creates every file
+//! and directory: nothing in it is a link, and no file of it has another name elsewhere.
 
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -143,7 +143,7 @@ impl Wheel {
             let (place, is_script) = scheme.place(&name)?;
             entry.path = scheme.site.relative(&place);
             if name == own {
-                // It is written anew, below.
+                // It is written again, below.
                 entries.push(entry);
                 continue;
             }

@@ -58,7 +58,7 @@ pub(in super::super) fn without_the_base(
         return Err(needs(other));
     }
     if request.upgrade || request.no_cache {
-        return Err(needs("the dependencies are to be installed anew"));
+        return Err(needs("the dependencies are to be installed again"));
     }
     let plain = plain::list(source, detected, locked, request);
     let asked = plain.map_err(|reason| needs(format!("{other}, and {reason}")))?;
