@@ -38,7 +38,7 @@ pub trait Progress: Sync {
     /// The present work within a step, for a terminal. No line is printed for it.
     fn doing(&self, _what: &str) {}
 
-    /// A line of a program outside the sandbox, for those who want to see all of it.
+    /// A line of a program outside the sandbox, for an output with all details.
     fn detail(&self, _line: &str) {}
 }
 

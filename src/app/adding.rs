@@ -104,7 +104,7 @@ impl Adding {
         files.is_file("Pipfile").then_some(Self::Pipenv)
     }
 
-    /// Whether it is the way of those who use no manager.
+    /// Whether packages are added to a list, without a manager.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
     pub(super) fn is_list(&self) -> bool {
         *self == Self::List

@@ -899,7 +899,7 @@ fn capabilities_and_owners_survive() {
     );
 }
 
-/// Linux takes an empty value, gives it to nobody, and copies no file that has one.
+/// Linux takes an empty value, does not give it back, and copies no file that has one.
 #[test]
 fn capabilities_of_no_known_form_are_left_out() {
     for value in [&b""[..], b"x", &[0; 20], &[1, 0, 0, 2, 0, 0x20, 0, 0]] {

@@ -582,7 +582,7 @@ fn tree(name: impl Strategy<Value = OsString>) -> impl Strategy<Value = Vec<Entr
             let mode = match kind {
                 Kind::Symlink(_) => 0o777,
                 Kind::Whiteout | Kind::Opaque => 0o644,
-                // Readable and removable by whoever runs the tests.
+                // The user who runs the tests must be able to read and remove it.
                 _ => mode | 0o700,
             };
             let mut new = entry("x", kind, mode);
@@ -617,7 +617,7 @@ fn merged(layers: &[Vec<u8>]) -> Vec<String> {
     fs::create_dir(directory.path().join("merged")).unwrap();
     let (namespaces, option) = namespaces();
     // A whiteout of nothing, in a directory that only one layer has, is listed by the kernel,
-    // though it is not there: `find` complains, and is heard by nobody.
+    // though it is not there: `find` complains, and its message is ignored.
     let script = "mount -t overlay overlay -o \"$1\" merged && cd merged && echo mounted && \
                   find . -mindepth 1 -printf '%P %y %m %s\\n'";
     let output = Command::new("unshare")
@@ -644,7 +644,7 @@ fn merged(layers: &[Vec<u8>]) -> Vec<String> {
 const CANNOT_MOUNT: &str = "overlayfs cannot be mounted here; run this test as root, as `make test` \
                             is, or allow user namespaces";
 
-/// How to become one who may mount, and the mount option for those who are not really root.
+/// The namespaces in which a process may mount, and the mount option without real root.
 fn namespaces() -> (&'static str, &'static str) {
     if root() {
         ("-m", "")

@@ -77,7 +77,7 @@ pub enum LockfileError {
         mend: String,
     },
     #[error(
-        "{table} says where `{name}` comes from, and only the build backend of {file} knows who requires it"
+        "{table} says where `{name}` comes from, and only the build backend of {file} knows which package requires it"
     )]
     Dynamic {
         name: String,

@@ -101,7 +101,7 @@ impl Phase1 {
     }
 }
 
-/// Of what phase 1 keeps; raised with a change of it.
+/// The format of what phase 1 keeps; a change of the content raises it.
 const FORMAT: u32 = 13;
 
 /// Everything that decides the result of phase 1.

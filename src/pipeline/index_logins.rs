@@ -1,7 +1,7 @@
 //! Where the login of a named index may go (`UV_INDEX_NAME_USERNAME`, `POETRY_HTTP_BASIC_NAME_PASSWORD`).
 //!
-//! The source says where the index of a name is, and the caller has the login. So a build says where each of
-//! them goes, and a caller who binds names to places has them go nowhere else.
+//! The source says where the index of a name is, and the caller has the login. So a build prints the
+//! host of each login; if the caller binds names to hosts, logins go only to these.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -205,8 +205,7 @@ impl Configuration {
         Ok(())
     }
 
-    /// Hosts that may be spoken to without TLS or with any certificate by those who have an [`Endpoint`]
-    /// that says so. `*.example.com` stands for all hosts of a domain.
+    /// Hosts that an [`Endpoint`] may reach without TLS or with any certificate, if it says so. `*.example.com` stands for all hosts of a domain.
     pub(crate) fn insecure_hosts(&self) -> impl Iterator<Item = String> {
         let host = |location: &str| location.split('/').next().unwrap_or_default().to_owned();
         let mut hosts = Vec::new();

@@ -157,7 +157,7 @@ pub(crate) fn pause(wait: Duration, stop: Option<&Stop>) {
     }
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3), which may have gone by.
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3), which may be in the past.
 pub(crate) fn retry_after(value: Option<&str>) -> Option<Duration> {
     after(value?, SystemTime::now())
 }

@@ -102,7 +102,7 @@ fn alone(fragment: &Fragment) -> Option<Group> {
         .next()
 }
 
-/// Of the layers of fragments; raised with a change of what is in them.
+/// The format of the layers of fragments; a change of their content raises it.
 const FORMAT: u32 = 2;
 
 /// What decides the bytes of the layer of these fragments.

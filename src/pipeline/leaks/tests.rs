@@ -295,7 +295,7 @@ fn files_in_files_are_searched() {
     ] {
         let told_of = told(&leaks, name, &pack(&text)).unwrap_or_else(|| panic!("{name}"));
         assert!(told_of.contains(place), "{told_of}");
-        // The twin is not the secret, and a damaged file is no harm.
+        // The twin is not the secret, and a damaged file does no harm.
         assert_eq!(told(&leaks, name, &pack(&twin)), None, "{name}");
         let packed = pack(&text);
         let _ = told(&leaks, name, &packed[..packed.len() / 2]);
