@@ -160,7 +160,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
     })
 }
 
-/// The state, and what it comes to if the container has ended well or is gone. `serves`: it is a web
+/// The state, and the result if the container has ended well or is gone. `serves`: it is a web
 /// application, which had to answer.
 fn has_ended(record: &Record, serves: bool) -> Result<(State, Option<Early>), ContainerError> {
     let (status, state) = record.status()?;

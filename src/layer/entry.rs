@@ -31,7 +31,7 @@ pub enum Kind {
         source: PathBuf,
         size: u64,
     },
-    /// A regular file whose content is at hand.
+    /// A regular file whose content is in memory.
     Bytes(Vec<u8>),
     Symlink(PathBuf),
     /// The path of a file in the same layer, relative to the image's root.

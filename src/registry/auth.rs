@@ -148,7 +148,7 @@ impl Auth {
         Ok(true)
     }
 
-    /// Takes in a 401, and says whether the same request may fare better now.
+    /// Notes a 401, and says whether the same request may succeed now.
     pub(crate) fn answer(
         &self,
         purpose: &Purpose<'_>,

@@ -99,7 +99,7 @@ pub(crate) struct Endpoint {
     pub insecure: bool,
 }
 
-/// Where one image may be had: a short name may mean several.
+/// The places of one image: a short name may mean several.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     /// In this order; mirrors come before the registry itself.
@@ -415,7 +415,7 @@ fn check_agreement(entries: &[Written]) -> Result<(), String> {
     Ok(())
 }
 
-/// `host/path:tag@digest`, which prefixes are held against.
+/// `host/path:tag@digest`, which prefixes are compared with.
 fn whole(full: &str, reference: &Reference) -> String {
     let given = reference.as_given();
     let tag = reference

@@ -91,7 +91,7 @@ impl Client {
         into: &mut dyn Write,
         received: &mut u64,
     ) -> Result<Option<String>, RegistryError> {
-        // What comes is held against its hash, however it came.
+        // The bytes are verified by their hash, so plain HTTP is allowed.
         let mut request = HttpRequest::get(url.clone()).even_plain();
         if *received > 0 {
             request = request.header("range", format!("bytes={received}-"));
@@ -142,8 +142,8 @@ impl Client {
         }
     }
 
-    /// Fetches a page of at most `max_bytes`, as UTF-8. Plain `http` is allowed: what a page of an index
-    /// says is held against hashes.
+    /// Fetches a page of at most `max_bytes`, as UTF-8. Plain `http` is allowed: files that a page of an index
+    /// names are verified by hashes.
     pub fn fetch_text(
         &self,
         url: &str,

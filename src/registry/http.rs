@@ -1014,7 +1014,7 @@ fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
         Error::AlertReceived(Alert::HandshakeFailure) => {
             (Unreachable::ClientCertificate, Some(NO_HANDSHAKE.into()))
         }
-        // Whatever else TLS is unhappy about is not a reason to go without it.
+        // Any other error of TLS is not a reason for plain HTTP.
         _ => (Unreachable::Certificate, None),
     }
 }

@@ -244,8 +244,7 @@ pub(super) fn by_digest(name: &Reference, digest: &Digest) -> Result<Reference, 
 }
 
 impl Client {
-    /// Does something at the first place from which an image can be had: mirrors come before the registry
-    /// itself.
+    /// Does something at the first place that has an image: mirrors come before the registry itself.
     pub(super) fn first_of<'c, T>(
         &'c self,
         reference: &Reference,
@@ -433,7 +432,7 @@ fn too_large(what: &str) -> RegistryError {
     }
 }
 
-/// A place from which an image may be had; it is not spoken to before something is asked of it.
+/// A place that may have an image; the first request connects to it.
 pub(super) struct Source<'c, 'p> {
     client: &'c Client,
     place: &'p Endpoint,

@@ -16,7 +16,7 @@ pub(crate) fn total(range: &str) -> Option<u64> {
     total.trim().parse().ok()
 }
 
-/// `0-99` or `bytes=0-99` → 100 bytes are there. `0-0` is what registries say for none at all.
+/// `0-99` or `bytes=0-99` → 100 bytes are there. With `0-0`, registries mean no byte at all.
 pub(crate) fn received(range: &str) -> Option<u64> {
     let range = range.trim();
     let range = range.strip_prefix("bytes=").unwrap_or(range);

@@ -108,8 +108,8 @@ impl Tries {
         }
     }
 
-    /// It came further by so many bytes: what failed before is not held against it. A server that gives a few
-    /// bytes in each try makes no headway, or it would be asked for ever.
+    /// So many more bytes were transferred: earlier failures do not count any more. A few bytes in each try are not
+    /// enough, or warpdrive would ask such a server for ever.
     pub(crate) fn headway(&mut self, bytes: u64) {
         self.gained = self.gained.saturating_add(bytes);
         if bytes > 0 && self.gained >= self.since.elapsed().as_secs().saturating_mul(LEAST_PACE) {

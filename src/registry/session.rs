@@ -277,7 +277,7 @@ impl Client {
             let failure = match agent.http.send(&request, None, &watch)? {
                 Outcome::Answer(response) => {
                     let asked = retry::retry_after(response.header("retry-after"));
-                    // Whatever else it answers, the next request says more.
+                    // For any other answer, the next request gives the error.
                     let busy = matches!(response.status(), 429 | 503);
                     if busy {
                         agent.http.allows(name, asked)?;

@@ -1,7 +1,7 @@
 //! Wheels as files: kept in the store by their hash, or fetched from where the resolver found them.
 //!
-//! The bytes are held against the hash of the resolution here, each time that they are read, and no
-//! sandbox ever sees the place where they lie.
+//! Here the bytes are verified by the hash of the resolution, each time that they are read. No sandbox sees the
+//! directory with them.
 
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write};

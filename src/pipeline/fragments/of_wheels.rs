@@ -103,7 +103,7 @@ pub(in super::super) fn of_wheels(
         let Ok(from) = open_regular(&wheels.join(&name)) else {
             continue;
         };
-        // It is held against its hash when it is read.
+        // It is verified by its hash when it is read.
         let to = kept.join(&name);
         let mut file = File::create(&to).map_err(write_failed(&to))?;
         io::copy(&mut from.take(MAX_WHEEL), &mut file).map_err(write_failed(&to))?;

@@ -85,7 +85,7 @@ pub(super) fn list<'a>(
         return Err("a variable of the build has a say in it".into());
     }
     let files = TreeFiles::new(source);
-    // What is locked has heard them.
+    // The lock was made with them.
     if locked.is_none() && fetch::has_uv_settings(&files) {
         return Err("pyproject.toml has settings for uv".into());
     }
@@ -123,7 +123,7 @@ pub(super) fn list<'a>(
     })
 }
 
-/// Whether an installer heeds a variable of this name, besides those that say where packages are.
+/// Whether an installer uses a variable of this name, besides those that say where packages are.
 fn steers(name: &str) -> bool {
     (name.starts_with("UV_") || name.starts_with("PIP_"))
         && !PASSED_ON.contains(&name)

@@ -270,7 +270,7 @@ fn unpack(
     Ok(contents)
 }
 
-/// Reads the files of a layer whose digest and diff id are held against what was said.
+/// Reads the files of a layer, and verifies its digest and its diff id.
 fn read_layer(
     store: &Store,
     layer: &StoredLayer,

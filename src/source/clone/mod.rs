@@ -84,8 +84,8 @@ pub(super) fn clone(
 }
 
 impl Git<'_> {
-    /// What a repository of this machine calls its origin, where that is a URL of a server: the address
-    /// that the source can be had from elsewhere.
+    /// The origin of a repository of this machine, if it is a URL of a server: from there, other machines can
+    /// fetch the source.
     fn origin_of_local(&self, url: &str) -> Option<String> {
         let directory = Path::new(url.strip_prefix("file://").unwrap_or(url));
         if !directory.is_absolute() {
