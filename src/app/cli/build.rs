@@ -8,7 +8,7 @@ use crate::contract::{BUILD_PHASE, Phase};
 use crate::run::{Caller, RunError};
 use crate::settings::command_line;
 
-use super::output::{Failure, Words};
+use super::output::{Failure, Output};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,14 +26,14 @@ impl Args {
 pub(super) fn build(args: &Args, caller: &Caller) -> Result<u8, Failure> {
     let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
     let variables = caller.text_variables();
-    assemble::build(&roots, &variables, &args.settings()?, &Words::Stdout)?;
+    assemble::build(&roots, &variables, &args.settings()?, &Output::Stdout)?;
     Ok(0)
 }
 
 pub(super) fn wheels(args: &Args, caller: &Caller) -> Result<u8, Failure> {
     let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
     let variables = caller.text_variables();
-    assemble::wheels(&roots, &variables, &args.settings()?, &Words::Stdout)?;
+    assemble::wheels(&roots, &variables, &args.settings()?, &Output::Stdout)?;
     Ok(0)
 }
 
@@ -49,7 +49,7 @@ pub(super) fn assemble(caller: &Caller) -> Result<u8, Failure> {
             return Err(Failure::new(2, Advice::new(text)));
         }
     };
-    assemble::assemble(&roots, &variables, phase, &Words::Stdout)?;
+    assemble::assemble(&roots, &variables, phase, &Output::Stdout)?;
     Ok(0)
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::progress::StepProgress as _;
 use crate::run::{Caller, Environment, print};
 
-use super::output::{Failure, Words};
+use super::output::{Failure, Output};
 use super::settings;
 use super::shells::Shell;
 
@@ -28,7 +28,7 @@ pub struct Args {
 pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
     let environment = Environment::of(caller).map_err(|error| Failure::from(error).with_code(1))?;
     for warning in &environment.warnings {
-        Words::Stderr.warn(warning);
+        Output::Stderr.warn(warning);
     }
     let mut out = io::stdout().lock();
     let written = match (args.explain, args.json) {

@@ -11,7 +11,7 @@ use crate::process;
 use crate::progress::StepProgress as _;
 use crate::run::Caller;
 
-use super::output::{Failure, Words};
+use super::output::{Failure, Output};
 use super::shells::{Entered, Shell, enter, function, leave};
 
 const PREFIX: &str = "warpdrive+";
@@ -107,7 +107,7 @@ fn text(path: &Path) -> Result<&str, Failure> {
 fn print(words: &str) -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
     if out.is_terminal() {
-        Words::Stderr.warn(
+        Output::Stderr.warn(
             "these words are for the shell: put eval \"$(warpdrive rcfile)\" into ~/.bashrc or \
              ~/.zshrc (fish: warpdrive rcfile fish | source), and say this again",
         );
@@ -123,9 +123,9 @@ pub(super) fn project(args: &ProjectArgs, caller: &Caller) -> Result<u8, Failure
     let directory = place.join(format!("{PREFIX}{}", args.name));
     let name = &args.name;
     if directory.join("bin/python").exists() {
-        Words::Stderr.note(&format!("Switching to warpdrive project '{name}'."));
+        Output::Stderr.note(&format!("Switching to warpdrive project '{name}'."));
     } else if args.create {
-        Words::Stderr.note(&format!("Initializing warpdrive project '{name}'."));
+        Output::Stderr.note(&format!("Initializing warpdrive project '{name}'."));
         create(&directory, &args.python, caller, &variables)?;
     } else {
         let remedy = format!("warpdrive project --create '{name}'");
@@ -231,7 +231,7 @@ pub(super) fn destroy(args: &DestroyArgs, caller: &Caller) -> Result<u8, Failure
         return Err(Failure::new(1, Advice::new(words)));
     }
     std::fs::remove_dir_all(&directory)?;
-    Words::Stderr.note(&format!("Removed warpdrive project '{name}'."));
+    Output::Stderr.note(&format!("Removed warpdrive project '{name}'."));
     Ok(0)
 }
 

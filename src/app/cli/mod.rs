@@ -20,7 +20,7 @@ use crate::environment::quote_words;
 use crate::fixup::fixup;
 use crate::run::{Caller, RunError, commands, smoke};
 
-use output::{Failure, Words, result};
+use output::{Failure, Output, result};
 
 /// Builds and runs a Python web application where it lies
 #[derive(Debug, Parser)]
@@ -163,7 +163,7 @@ pub fn run_for(command: &AppCommand, caller: &Caller) -> u8 {
 }
 
 fn dispatch(command: &AppCommand, caller: &Caller) -> Result<u8, Failure> {
-    let words = &Words::Stderr;
+    let output = &Output::Stderr;
     Ok(match command {
         AppCommand::Project(args) => local::project(args, caller)?,
         AppCommand::Deactivate(args) => local::deactivate(args, caller)?,
@@ -181,21 +181,21 @@ fn dispatch(command: &AppCommand, caller: &Caller) -> Result<u8, Failure> {
             dry_run: true,
             process,
         } => {
-            let line = commands::server_line(process.as_deref(), caller, words)?;
+            let line = commands::server_line(process.as_deref(), caller, output)?;
             result(&quote_words(&line));
             0
         }
         AppCommand::Start {
             dry_run: false,
             process,
-        } => commands::start(process.as_deref(), caller, words)?,
-        AppCommand::Setup => commands::with_database("setup", caller, words)?,
-        AppCommand::Migrate => commands::with_database("migrate", caller, words)?,
-        AppCommand::Alive => commands::probe("alive", caller, words)?,
-        AppCommand::Ready => commands::probe("ready", caller, words)?,
-        AppCommand::Verify => commands::verify(caller, words)?,
-        AppCommand::Exec { command } => commands::exec(command, caller, words)?,
-        AppCommand::Shell => commands::shell(caller, words)?,
+        } => commands::start(process.as_deref(), caller, output)?,
+        AppCommand::Setup => commands::with_database("setup", caller, output)?,
+        AppCommand::Migrate => commands::with_database("migrate", caller, output)?,
+        AppCommand::Alive => commands::probe("alive", caller, output)?,
+        AppCommand::Ready => commands::probe("ready", caller, output)?,
+        AppCommand::Verify => commands::verify(caller, output)?,
+        AppCommand::Exec { command } => commands::exec(command, caller, output)?,
+        AppCommand::Shell => commands::shell(caller, output)?,
         AppCommand::Env(args) => environment::run(args, caller)?,
         AppCommand::Fixup { path } => {
             fixup(path)?;

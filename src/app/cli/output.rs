@@ -12,12 +12,12 @@ use crate::run::RunError;
 
 /// Shows progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Words {
+pub(super) enum Output {
     Stdout,
     Stderr,
 }
 
-impl Words {
+impl Output {
     fn line(self, text: &str) {
         // A closed pipe is not an error here.
         let _ = match self {
@@ -27,7 +27,7 @@ impl Words {
     }
 }
 
-impl StepProgress for Words {
+impl StepProgress for Output {
     fn stage(&self, text: &str) {
         self.line(&format!("---> {text}"));
     }
@@ -51,7 +51,7 @@ impl StepProgress for Words {
 
 /// A line of a result.
 pub(super) fn result(line: &str) {
-    Words::Stdout.line(line);
+    Output::Stdout.line(line);
 }
 
 /// An error as text, with its exit code.
