@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::super::detect;
 use super::super::environment::Environment;
 use super::super::process;
-use super::super::project::Source;
+use super::super::project::{Project, Source};
 use super::super::python_version::PythonVersion;
 use super::super::requirement::LineKind;
 use super::super::server::pins::pinned;
@@ -74,58 +74,7 @@ impl Build<'_> {
         }
         if named.is_empty() {
             self.refuse_bound(&detected.project)?;
-            let open = detected.project.open().is_some();
-            match &detected.project.source {
-                source @ (Source::Requirements(_) | Source::Lock { .. })
-                    if open || matches!(source, Source::Requirements(_)) =>
-                {
-                    let files = match source {
-                        Source::Requirements(files) => files.clone(),
-                        Source::Lock { file, .. } => vec![file.clone()],
-                        _ => Vec::new(),
-                    };
-                    let list = list::of_project(
-                        &detected.project,
-                        Part::All,
-                        true,
-                        &self.roots.source,
-                        self.progress,
-                    );
-                    if !list.is_empty() {
-                        some = true;
-                        let written = list.write(&temporary(&environment))?;
-                        wheels.make(&written.arguments, &files.join(", "))?;
-                    }
-                }
-                // With its lines as a list of arguments; the hashes stay behind.
-                Source::Lock { file, .. } => {
-                    let all = detected.project.is_complete();
-                    let mut list: Vec<String> = detected
-                        .project
-                        .requirements
-                        .lines
-                        .iter()
-                        .filter(|line| matches!(line.kind, LineKind::Named { .. }))
-                        .map(|line| {
-                            line.text
-                                .split(" --hash")
-                                .next()
-                                .unwrap_or_default()
-                                .to_owned()
-                        })
-                        .collect();
-                    if all {
-                        list.push("--no-deps".to_owned());
-                    }
-                    some = true;
-                    wheels.make(&list, file)?;
-                }
-                Source::Static { .. } | Source::Dynamic { .. } => {
-                    some = true;
-                    wheels.make(&[".".to_owned()], ".")?;
-                }
-                Source::Requirements(_) | Source::None => {}
-            }
+            some = wheels.of_project(&detected.project)?;
         }
         if !detected.project.local_projects().is_empty() {
             let list = self.build_requirements();
@@ -202,6 +151,53 @@ struct Wheels<'a, 'b> {
 }
 
 impl Wheels<'_, '_> {
+    /// Makes the wheels of the project's own list; false if it is empty.
+    fn of_project(&self, project: &Project) -> Result<bool, AssembleError> {
+        match &project.source {
+            Source::Requirements(files) => self.of_list(project, &files.join(", ")),
+            Source::Lock { file, .. } if project.open().is_some() => self.of_list(project, file),
+            // With its lines as a list of arguments; the hashes stay behind.
+            Source::Lock { file, .. } => {
+                let mut list: Vec<String> = project
+                    .requirements
+                    .lines
+                    .iter()
+                    .filter(|line| matches!(line.kind, LineKind::Named { .. }))
+                    .map(|line| {
+                        line.text
+                            .split(" --hash")
+                            .next()
+                            .unwrap_or_default()
+                            .to_owned()
+                    })
+                    .collect();
+                if project.is_complete() {
+                    list.push("--no-deps".to_owned());
+                }
+                self.make(&list, file)?;
+                Ok(true)
+            }
+            Source::Static { .. } | Source::Dynamic { .. } => {
+                self.make(&[".".to_owned()], ".")?;
+                Ok(true)
+            }
+            Source::None => Ok(false),
+        }
+    }
+
+    fn of_list(&self, project: &Project, name: &str) -> Result<bool, AssembleError> {
+        let Build {
+            roots, progress, ..
+        } = self.build;
+        let list = list::of_project(project, Part::All, true, &roots.source, *progress);
+        if list.is_empty() {
+            return Ok(false);
+        }
+        let written = list.write(&temporary(self.environment))?;
+        self.make(&written.arguments, name)?;
+        Ok(true)
+    }
+
     fn make(&self, what: &[String], name: &str) -> Result<(), AssembleError> {
         self.build.progress.step(&format!("Making wheels ({name})"));
         let mut line = self.line.clone();
