@@ -253,8 +253,8 @@ impl Session<'_> {
             if next != Some(Next::Restart) {
                 break next;
             }
-            prepared =
-                container::prepare_restart(&self.store, record.clone(), APPLICATIONS).map_err(own_failure)?;
+            prepared = container::prepare_restart(&self.store, record.clone(), APPLICATIONS)
+                .map_err(own_failure)?;
         };
         record.remove(&self.store).map_err(own_failure)?;
         Ok(next)

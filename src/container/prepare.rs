@@ -59,8 +59,11 @@ pub struct Applications {
     /// The label with the build's plan for the application, as JSON.
     pub plan: &'static str,
     /// The port that an application with these variables listens on.
-    pub port: fn(&dyn Fn(&str) -> Option<String>) -> u16,
+    pub port: fn(Lookup<'_>) -> u16,
 }
+
+/// Looks up a variable of the environment.
+type Lookup<'v> = &'v dyn Fn(&str) -> Option<String>;
 
 /// A container on disk, ready to be started.
 pub struct Prepared {

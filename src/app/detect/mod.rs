@@ -25,7 +25,7 @@ mod syntax;
 use std::collections::BTreeMap;
 
 use super::adding::Adding;
-use super::contract::{APP_HOME, INSTRUMENT, SERVER_PACKAGES};
+use super::contract::{self, APP_HOME, INSTRUMENT, SERVER_PACKAGES};
 use super::declared::unheard::unheard;
 use super::environment;
 use super::files::Files;

@@ -134,7 +134,9 @@ fn served_by(server: Server, what: Served) -> Plan {
 
 fn line(plan: &Plan, variables: &[(String, String)]) -> String {
     let environment: BTreeMap<String, String> = variables.iter().cloned().collect();
-    let value = |name: &str| environment.get(name).and_then(|text| text.parse().ok());
+    let grace = environment
+        .get(GRACE)
+        .and_then(|text| text.parse::<u16>().ok());
     let limits = Limits {
         cpus: 2000,
         quota: false,
@@ -151,7 +153,7 @@ fn line(plan: &Plan, variables: &[(String, String)]) -> String {
         run_directory: "/tmp/warpdrive-1001",
         worker_directory: Some("/dev/shm"),
         concurrency: concurrency.as_ref(),
-        grace: value(GRACE).map_or(DEFAULT_GRACE, u32::from),
+        grace: grace.map_or(DEFAULT_GRACE, u32::from),
         environment: &environment,
     };
     let words = quote_words(&command(plan, &context).unwrap());
