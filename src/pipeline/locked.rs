@@ -284,6 +284,7 @@ fn check(lock: &Lock, archives: &[Archive], source: &Path) -> Result<(), BuildEr
             changed.push((archive, found));
         }
     }
+    changed.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
     lock.expects(&changed)?;
     Ok(())
 }
@@ -785,7 +786,10 @@ mod tests {
         let (costs, rates) = (path("costs"), path("rates"));
         write(&costs, "locked");
         write(&rates, "locked");
-        assert_eq!(read().unwrap().projects[1].path, rates);
+        let listed = read().unwrap().projects;
+        let listed: std::collections::BTreeSet<String> =
+            listed.into_iter().map(|project| project.path).collect();
+        assert_eq!(listed, [costs.clone(), rates.clone()].into());
         let changed = crate::oci::sha256_hex(b"changed");
         let refused = || {
             let Err(BuildError::Lockfile(error)) = read() else {
