@@ -307,7 +307,13 @@ fn no_result_is_in_a_result() {
 #[test]
 fn unsafe_code_lies_in_the_sandbox_only() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for root in ["lib.rs", "main.rs", "app/lib.rs", "app/main.rs"] {
+    for root in [
+        "lib.rs",
+        "main.rs",
+        "app/lib.rs",
+        "app/main.rs",
+        "beneath/lib.rs",
+    ] {
         let text = fs::read_to_string(src.join(root)).unwrap();
         assert!(
             text.lines().any(|line| line == "#![forbid(unsafe_code)]"),
