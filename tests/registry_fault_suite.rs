@@ -341,7 +341,7 @@ fn pulls() -> Vec<Row> {
             on("GET", "/manifests/", ALWAYS, |_, _| {
                 Some(json(MANIFEST, &manifest()[..100]).length(900))
             }),
-            Badly(&["cannot reach"]),
+            Badly(&["did not send all of it"]),
         ),
         row(
             "a cut, then a drop of each question for a part",

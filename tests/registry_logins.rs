@@ -95,6 +95,42 @@ fn a_login_that_proves_nothing_is_not_kept() {
     }
 }
 
+/// What answers at first with an error or a page has not said that it asks for no login.
+#[test]
+fn an_error_is_no_registry_that_asks_for_no_login() {
+    type Answer = fn(&Asked) -> Reply;
+    let nothing = |_: &Asked| Reply::new(403);
+    let gone = |_: &Asked| Reply::new(404);
+    let form = |_: &Asked| {
+        Reply::new(200)
+            .header("content-type", "text/html")
+            .body("<!doctype html><html><title>Sign in</title></html>")
+    };
+    for answer in [nothing as Answer, gone, form] {
+        let registry = FakeRegistry::start(answer);
+        let here = Warpdrive::new();
+        let file = here.place().join("auth.json");
+        let kept = format!(
+            r#"{{"auths": {{"{}": {{"auth": "YTox"}}}}}}"#,
+            registry.address()
+        );
+        fs::write(&file, &kept).unwrap();
+        let (code, told) = login(&here, registry.address(), "hunter2", &file);
+        assert_eq!(code, 5, "{told}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), kept, "{told}");
+    }
+    let open = FakeRegistry::start(|_| Reply::new(200).body("{}"));
+    let here = Warpdrive::new();
+    let (code, told) = login(
+        &here,
+        open.address(),
+        "hunter2",
+        &here.place().join("auth.json"),
+    );
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("asks for no login"), "{told}");
+}
+
 /// Each namespace with its own login, as podman keeps them.
 #[test]
 fn a_namespace_has_a_login_of_its_own() {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::process;
 use crate::support::sound_registry::{Held, SoundRegistry};
 use crate::support::stored::{image, store};
@@ -175,6 +176,27 @@ fn another_registrys_image_is_not_taken_for_one_that_lacks_a_layer() {
     assert_eq!(code, 0, "{words}");
     assert!(words.contains(images[1].digest().as_ref()), "{words}");
     assert!(words.contains("is asked instead"), "{words}");
+}
+
+/// A first registry whose manifest is cut or is not one does not hand the name on to the next.
+#[test]
+fn another_registrys_image_is_not_taken_for_one_that_is_not_sound() {
+    let (_dir, store) = store();
+    let own = image(&store, &[b"b"], &[]);
+    let first = FakeRegistry::start(|asked| {
+        if asked.target == "/v2/" {
+            return Reply::new(200).body("{}");
+        }
+        Reply::new(200).body("<html><title>Welcome</title></html>")
+    });
+    let second = sound(Held::of(&store, &own));
+    let (a, b) = (first.address(), second.address());
+    let search = format!("unqualified-search-registries = ['{a}/crew', '{b}/crew']\n");
+    let (code, words) = There::new().run(&search, &["pull", "opal:1"]);
+    assert_eq!(code, 5, "{words}");
+    assert!(words.contains(a), "{words}");
+    assert!(words.contains(&format!("{b} is not asked")), "{words}");
+    assert!(second.asked().is_empty(), "{:?}", second.lines());
 }
 
 /// A mirror serves the rest of an image if the name means the same image there, and the registry of the name in any

@@ -447,7 +447,7 @@ impl Auth {
         if !self.at_root.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let shown = match show(purpose, value)? {
+        let shown = match show(purpose, Some(value))? {
             Outcome::Answer(mut response) if response.status() == 401 => {
                 let denied = refused(purpose, user, login, &mut response);
                 let error = RegistryError::Unauthorized(Box::new(denied.clone()));
@@ -489,7 +489,7 @@ fn any(user: &str, purpose: &Purpose<'_>) -> String {
 }
 
 /// Asks the registry itself with a password.
-fn show<'a>(purpose: &Purpose<'a>, value: &Secret) -> Result<Outcome<'a>, RegistryError> {
+fn show<'a>(purpose: &Purpose<'a>, value: Option<&Secret>) -> Result<Outcome<'a>, RegistryError> {
     let url = purpose
         .base
         .join("v2/")
@@ -502,11 +502,11 @@ fn show<'a>(purpose: &Purpose<'a>, value: &Secret) -> Result<Outcome<'a>, Regist
         ..Watch::NONE
     };
     let request = HttpRequest::get(url);
-    let outcome = purpose.agent.http.send(&request, Some(value), &watch)?;
+    let outcome = purpose.agent.http.send(&request, value, &watch)?;
     match outcome {
         // A connection that was kept open for too long: nothing was read of what it carried.
         Outcome::Lost(failure) if failure.closed => {
-            purpose.agent.http.send(&request, Some(value), &watch)
+            purpose.agent.http.send(&request, value, &watch)
         }
         outcome => Ok(outcome),
     }
@@ -559,13 +559,14 @@ pub(crate) fn verify(
     };
     let way = lock(&auth.way).clone();
     let value = match way {
-        Some(Way::Basic) => basic(user, password),
+        Some(Way::Basic) => Some(basic(user, password)),
         // Some token servers give any client a token: only the registry's answer to it is a proof.
         Some(Way::Bearer { realm, service }) => {
             let token = fetch(purpose, &realm, service.as_deref(), &login);
-            bearer(&token.map_err(|(error, _)| error)?.value)
+            Some(bearer(&token.map_err(|(error, _)| error)?.value))
         }
-        None if auth.unknown_ways().is_empty() => return Ok(false),
+        // Only an answer without a login shows that it asks for none: an error or a page is not one.
+        None if auth.unknown_ways().is_empty() => None,
         None => {
             return Err(RegistryError::Unauthorized(Box::new(Denied {
                 host: purpose.host.to_owned(),
@@ -578,7 +579,7 @@ pub(crate) fn verify(
             })));
         }
     };
-    let mut response = show(purpose, &value)?.answer(Into::into)?;
+    let mut response = show(purpose, value.as_ref())?.answer(Into::into)?;
     let no_proof = |page: &str| RegistryError::Challenge {
         host: purpose.host.to_owned(),
         problem: format!("{page}, which says nothing of the login"),
@@ -595,9 +596,9 @@ pub(crate) fn verify(
             Some(bytes) if detail::page(&bytes).is_some() => {
                 Err(no_proof("it answers with a page of HTML or XML"))
             }
-            _ => Ok(true),
+            _ => Ok(value.is_some()),
         },
-        401 | 403 => {
+        401 | 403 if value.is_some() => {
             let denied = refused(purpose, user, &login, &mut response);
             Err(RegistryError::Unauthorized(Box::new(denied)))
         }

@@ -279,8 +279,9 @@ impl Client {
                 return Err(error);
             };
             seen = source.seen.into_inner();
-            // A digest is the same image everywhere.
-            if ends && seen.is_some() && reference.digest().is_none() {
+            // A digest is the same image everywhere. An answer that was cut or is not sound does not say that the
+            // name is not there.
+            if ends && reference.digest().is_none() && (seen.is_some() || !is_absent(&error)) {
                 progress.event(&Event::Warning(&format!(
                     "{} is not asked: what has the same name there may be another image",
                     next.registry
@@ -469,6 +470,17 @@ impl<'c> Source<'c, '_> {
     }
 }
 
+/// Whether the error says that a registry has no image of the name, or cannot be asked for it.
+fn is_absent(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::NotFound { .. }
+            | RegistryError::Unauthorized(_)
+            | RegistryError::Unreachable { .. }
+            | RegistryError::Blocked { .. }
+    )
+}
+
 /// Whether another place may do better.
 fn elsewhere(error: &RegistryError) -> bool {
     error.is_remote()
@@ -564,7 +576,14 @@ fn verified(
 ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
     let bytes = response
         .bytes(MAX_METADATA, progress)
-        .map_err(|failure| repository.lost(failure))?
+        .map_err(|failure| RegistryError::Manifest {
+            what: format!("the manifest of {name}"),
+            problem: format!(
+                "{} did not send all of it: {}",
+                repository.host(),
+                failure.cause
+            ),
+        })?
         .ok_or_else(|| too_large(name))?;
     if let Some(page) = page(&bytes) {
         let title = match page.as_str() {
