@@ -11,6 +11,7 @@ use crate::oci::Reference;
 use crate::pipeline;
 use crate::registry::Client;
 use crate::store::Store;
+use crate::transport::Location;
 
 use super::access::RegistryArgs;
 use super::context::Context;
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let mut names = [Some(name), args.trusted_base.as_deref()]
         .into_iter()
         .flatten();
-    let places = if names.any(|name| transport(name).is_none()) {
+    let places = if names.any(|name| !is_outside(name)) {
         Some(Sources {
             store: context.open_store()?,
             client: Client::new(args.registry.options())?,
@@ -137,39 +138,45 @@ struct Sources {
 }
 
 fn open<'p>(name: &str, places: Option<&'p Sources>) -> Result<Image<'p>, CommandError> {
-    match (transport(name), places) {
-        (Some((opener, rest)), _) => Ok(outside(opener, rest)?),
+    match (outside(name), places) {
+        (Some(image), _) => image,
         (None, Some(places)) => of_store(name, places),
-        (None, None) => Err(audit::AuditError::NoSuchImage {
-            place: "the command line".into(),
-            name: name.to_owned(),
-            known: "no names".into(),
-        }
-        .into()),
+        (None, None) => Err(no_image(name)),
     }
 }
 
-type Open = fn(&Path, Option<&str>) -> Result<Image<'static>, audit::AuditError>;
-
-/// Reads the transports of containers/image, for an image outside the store; `None` for a plain name.
-fn transport(name: &str) -> Option<(Open, &str)> {
-    let transports: [(&str, Open); 3] = [
-        ("oci:", audit::oci_layout),
-        ("oci-archive:", audit::oci_archive),
-        ("docker-archive:", audit::docker_archive),
-    ];
-    transports
+fn is_outside(name: &str) -> bool {
+    ["oci:", "oci-archive:", "docker-archive:"]
         .iter()
-        .find_map(|(prefix, open)| Some((*open, name.strip_prefix(prefix)?)))
+        .any(|prefix| name.starts_with(prefix))
 }
 
-fn outside(open: Open, rest: &str) -> Result<Image<'static>, audit::AuditError> {
-    // If the whole text is an existing path, it has no tag, even if its name has a colon.
-    let (path, tag) = match rest.split_once(':') {
-        Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag)),
-        _ => (rest, None),
+/// An image outside the store and outside of registries: the place is divided as an import divides it.
+fn outside(name: &str) -> Option<Result<Image<'static>, CommandError>> {
+    if !is_outside(name) {
+        return None;
+    }
+    let open = || {
+        Ok(match Location::parse(name)? {
+            Location::Oci { directory, tag } => audit::oci_layout(&directory, tag.as_deref())?,
+            Location::OciArchive { file, tag } => audit::oci_archive(&file, tag.as_deref())?,
+            Location::DockerArchive { file, reference } => {
+                let reference = reference.map(|reference| reference.as_given().to_owned());
+                audit::docker_archive(&file, reference.as_deref())?
+            }
+            _ => return Err(no_image(name)),
+        })
     };
-    open(Path::new(path), tag)
+    Some(open())
+}
+
+fn no_image(name: &str) -> CommandError {
+    audit::AuditError::NoSuchImage {
+        place: "the command line".into(),
+        name: name.to_owned(),
+        known: "no names".into(),
+    }
+    .into()
 }
 
 /// An image of the store; or of a registry, whose layers are read as they come and not stored.

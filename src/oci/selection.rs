@@ -75,8 +75,8 @@ pub fn in_saved<'i, T, K: PartialEq>(
     };
     let full = in_full(wanted);
     let is_it = |name: &String| name == wanted || (full.is_some() && in_full(name) == full);
-    let named = images.iter().filter(|image| names(image).iter().any(is_it));
-    Selected::of(named, |image| key(image))
+    let found = images.iter().filter(|image| names(image).iter().any(is_it));
+    Selected::of(found, |image| key(image))
 }
 
 /// The entry of an `index.json` for the image that the `manifest.json` beside it has under these names.

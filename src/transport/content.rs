@@ -159,12 +159,33 @@ pub(super) fn several_images(
     }
 }
 
-/// The manifest of the image with one of these names and this configuration, where an archive of Docker is an
-/// OCI layout, too; `None` where it is not, or has not all of the image in that form.
+/// An image as the `manifest.json` of an archive has it.
+pub(super) struct Saved<'s> {
+    pub names: &'s [String],
+    /// Of the configuration.
+    pub config: &'s Digest,
+    /// The members with the layers.
+    pub layers: &'s [String],
+}
+
+impl Saved<'_> {
+    /// Whether a manifest of the layout in the same archive has the very same files.
+    fn is(&self, manifest: &ImageManifest) -> bool {
+        let layers = manifest.layers();
+        manifest.config().digest() == self.config
+            && layers.len() == self.layers.len()
+            && layers.iter().zip(self.layers).all(|(layer, member)| {
+                *member == format!("blobs/sha256/{}", layer.digest().digest())
+            })
+    }
+}
+
+/// The manifest of an image of `manifest.json`, where an archive of Docker is an OCI layout, too; `None` where it
+/// is not, or has not all of the image in that form.
 pub(super) fn same_image(
     store: &Store,
     layout: &dyn Layout,
-    (names, config): (&[String], &Digest),
+    saved: &Saved<'_>,
     progress: &dyn TransferListener,
 ) -> Result<Option<Descriptor>, TransportError> {
     if check_version(layout).is_err() {
@@ -175,12 +196,12 @@ pub(super) fn same_image(
     };
     let what = format!("the index.json of {}", layout.path().display());
     let index: ImageIndex = from_json(&index, &what)?;
-    let Some(entry) = named_as_saved(&index, names) else {
+    let Some(entry) = named_as_saved(&index, saved.names) else {
         return Ok(None);
     };
     match one(layout, entry, None) {
         // Programs that read `manifest.json` would have another image, and so would the audit.
-        Ok((_, _, manifest)) if manifest.config().digest() != config => {
+        Ok((_, _, manifest)) if !saved.is(&manifest) => {
             let problem = "its index.json and its manifest.json name different images";
             return Err(TransportError::malformed(layout.path(), problem));
         }

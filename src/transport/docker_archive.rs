@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::archive::{Output, TarFile, TarWriter, not_added_to, or_unread};
+use super::content::Saved;
 use super::error::TransportError;
 use super::{Imported, content, copy};
 use crate::layer::{self, Limits, Packing};
@@ -266,8 +267,12 @@ pub(super) fn import(
         )
     })?;
     check_name(file, &item.config, &config_bytes)?;
-    let image = (item.names(), &sha256(&config_bytes));
-    if let Some(descriptor) = content::same_image(store, &archive, image, progress)? {
+    let saved = Saved {
+        names: item.names(),
+        config: &sha256(&config_bytes),
+        layers: item.layers.as_deref().unwrap_or_default(),
+    };
+    if let Some(descriptor) = content::same_image(store, &archive, &saved, progress)? {
         return Ok(Imported { descriptor, name });
     }
     let what = format!("the configuration in {}", file.display());

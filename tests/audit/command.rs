@@ -100,6 +100,9 @@ fn the_command_gives_the_same_verdict_for_every_place() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `setuid`"));
 }
 
+/// What `manifest.json` says of an image, and the image's members of the archive.
+type Saved = (Value, Vec<(String, Vec<u8>)>);
+
 /// A layout in a directory with the blobs of a store, and this index.
 fn layout(blobs: &Store, place: &Path, index: &Value) {
     fs::create_dir(place).unwrap();
@@ -205,6 +208,19 @@ fn what_is_judged_is_what_is_imported_or_both_refuse() {
         places.push(format!("oci:{}{tag}", place.display()));
     }
 
+    // What stands before the colon is the path, whatever else there is.
+    layout(
+        &store,
+        &directory.path().join("both"),
+        &index(&[named(&evil, "tag")]),
+    );
+    layout(
+        &store,
+        &directory.path().join("both:tag"),
+        &index(&[named(&good, "tag")]),
+    );
+    places.push(format!("oci:{}/both:tag", directory.path().display()));
+
     // An archive of `docker save` has `manifest.json`, and may be a layout, too.
     let archive = |name: &str, members: &[(&str, Vec<u8>)]| {
         let mut tar = Layer::new();
@@ -231,9 +247,7 @@ fn what_is_judged_is_what_is_imported_or_both_refuse() {
             members,
         )
     };
-    let docker = |file: &str,
-                  items: &[&(Value, Vec<(String, Vec<u8>)>)],
-                  layout: Option<&Value>| {
+    let docker = |file: &str, items: &[&Saved], layout: Option<&Value>| {
         let said: Vec<&Value> = items.iter().map(|(said, _)| said).collect();
         let mut members: Vec<(&str, Vec<u8>)> = items
             .iter()
@@ -255,13 +269,58 @@ fn what_is_judged_is_what_is_imported_or_both_refuse() {
         }
         archive(file, &members)
     };
+    // As Docker 25 writes it: the members are the layout's.
+    let manifest = |entry: &Value| -> Value {
+        let digest = entry["digest"].as_str().unwrap().replace(':', "/");
+        let bytes = fs::read(store.root().join("blobs").join(digest)).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let as_layout = |entry: &Value| -> Saved {
+        let blob = |part: &Value| {
+            part["digest"]
+                .as_str()
+                .unwrap()
+                .replace("sha256:", "blobs/sha256/")
+        };
+        let manifest = manifest(entry);
+        let layers: Vec<String> = manifest["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(blob)
+            .collect();
+        let said = json!({"Config": blob(&manifest["config"]), "RepoTags": ["app:latest"], "Layers": layers});
+        (said, Vec::new())
+    };
+    // The same configuration, and another uppermost layer.
+    let disguised = {
+        let mut disguised = manifest(&good);
+        let layers = disguised["layers"].as_array_mut().unwrap();
+        layers.pop();
+        layers.push(
+            manifest(&evil)["layers"]
+                .as_array()
+                .unwrap()
+                .last()
+                .unwrap()
+                .clone(),
+        );
+        let bytes = warpdrive::oci::to_canonical_json(&disguised).unwrap();
+        let (digest, size) = store.put_blob(&bytes).unwrap();
+        json!({"mediaType": good["mediaType"], "digest": digest.to_string(), "size": size})
+    };
+    let new = as_layout(&good);
     let app = ["app:latest"];
     let full = ["docker.io/library/app:latest"];
     let (good_app, evil_app) = (saved(&sound(), "g", &app), saved(&bad, "e", &app));
     let evil_full = saved(&bad, "f", &full);
     for (place, tag) in [
         (
-            docker("a.tar", &[&good_app], Some(&index(&[evil.clone()]))),
+            docker(
+                "a.tar",
+                &[&good_app],
+                Some(&index(std::slice::from_ref(&evil))),
+            ),
             "",
         ),
         (
@@ -273,7 +332,31 @@ fn what_is_judged_is_what_is_imported_or_both_refuse() {
             "",
         ),
         (
-            docker("c.tar", &[&good_app], Some(&index(&[good.clone()]))),
+            docker(
+                "c.tar",
+                &[&good_app],
+                Some(&index(std::slice::from_ref(&good))),
+            ),
+            "",
+        ),
+        (
+            docker("g.tar", &[&new], Some(&index(std::slice::from_ref(&good)))),
+            "",
+        ),
+        (
+            docker(
+                "h.tar",
+                &[&new],
+                Some(&index(std::slice::from_ref(&disguised))),
+            ),
+            "",
+        ),
+        (
+            docker(
+                "i.tar",
+                &[&good_app],
+                Some(&index(std::slice::from_ref(&disguised))),
+            ),
             "",
         ),
         (docker("d.tar", &[&good_app, &evil_app], None), ":app"),

@@ -28,12 +28,12 @@ impl Kept {
     /// The directory, filled.
     pub fn directory_or(&self, fill: impl FnOnce(&Path)) -> PathBuf {
         let program = fs::metadata(binary()).unwrap();
-        let made = program
+        let modified = program
             .modified()
             .unwrap()
             .duration_since(UNIX_EPOCH)
             .unwrap();
-        let stamp = format!("{} {}", program.len(), made.as_nanos());
+        let stamp = format!("{} {}", program.len(), modified.as_nanos());
         let file = self.directory.join("of-executable");
         if fs::read_to_string(&file).ok().as_ref() != Some(&stamp) {
             let _ = fs::remove_dir_all(&self.directory);

@@ -11,7 +11,7 @@ use crate::oci::{ImageConfig, Selected, from_json, in_saved, sha256};
 
 use super::super::error::AuditError;
 use super::super::paths;
-use super::layout::{Files, config_as_layout, from_layout, no_such_image};
+use super::layout::{Files, as_layout, from_layout, no_such_image};
 use super::{Image, Layers, layers};
 
 struct Archive {
@@ -126,7 +126,9 @@ pub fn docker_archive(file: &Path, name: Option<&str>) -> Result<Image<'static>,
     };
     let bytes = archive.read(&entry.config)?;
     let config = ImageConfig::from_bytes(&bytes, &format!("the configuration in {place}"))?;
-    if config_as_layout(&archive, entry.names())?.is_some_and(|other| other != sha256(&bytes)) {
+    let config_blob = format!("blobs/sha256/{}", sha256(&bytes).digest());
+    let own = [&config_blob].into_iter().chain(&entry.layers);
+    if as_layout(&archive, entry.names())?.is_some_and(|other| !other.iter().eq(own)) {
         let problem = "its index.json and its manifest.json name different images";
         return Err(archive.no_image(problem.into()));
     }

@@ -213,12 +213,12 @@ fn manifest_of<F: Files>(
     )))
 }
 
-/// The digest of the configuration that an archive of `docker save` with these names has as an OCI layout;
-/// `None` where it is not one.
-pub(super) fn config_as_layout<F: Files>(
+/// The files that an image of an archive of `docker save` with these names has as an OCI layout, the
+/// configuration first; `None` where the archive is not one.
+pub(super) fn as_layout<F: Files>(
     files: &F,
     names: &[String],
-) -> Result<Option<Digest>, AuditError> {
+) -> Result<Option<Vec<String>>, AuditError> {
     if files.size("oci-layout")?.is_none() || files.size("index.json")?.is_none() {
         return Ok(None);
     }
@@ -232,7 +232,8 @@ pub(super) fn config_as_layout<F: Files>(
         return Ok(None);
     }
     let (manifest, _) = manifest_of(files, entry)?;
-    Ok(Some(manifest.config().digest().clone()))
+    let parts = [manifest.config()].into_iter().chain(manifest.layers());
+    Ok(Some(parts.map(|part| blob(part.digest())).collect()))
 }
 
 /// A document is what its descriptor and the document itself call it: other programs go by that, and would
