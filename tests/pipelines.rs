@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::pods::Cluster;
 use crate::support::pod::{Step as Container, readable};
 use crate::support::process::{self, words};
-use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, copy_of, example};
+use crate::support::warpdrive::{PYTHON_311, copy_of, example};
 
 fn read<T: DeserializeOwned>(file: &str) -> T {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -456,7 +456,7 @@ impl<'c> Run<'c> {
 fn the_step_that_pushes_fills_the_cache_and_takes_nothing_but_wheels() {
     for file in ["tekton/task.yaml", "tekton/task-phases.yaml"] {
         let task: Task = read(file);
-        let cluster = Cluster::new(PYTHON_311_RUN);
+        let cluster = Cluster::new(PYTHON_311);
         let source = copy_of(&example("flask"), true);
         let expected = cluster.warpdrive.image("flask", source.path(), &[]);
         let cache = cluster.registry.reference("team/cache");
@@ -528,7 +528,7 @@ fn the_step_that_pushes_fills_the_cache_and_takes_nothing_but_wheels() {
 #[test]
 fn the_tasks_steps_build_and_push_the_image_that_root_has() {
     let task: Task = read("tekton/task.yaml");
-    let cluster = Cluster::new(PYTHON_311_RUN);
+    let cluster = Cluster::new(PYTHON_311);
     let source = copy_of(&example("flask"), true);
     let run = Run::new(&cluster, &task, "task", source.path());
     let expected = cluster.warpdrive.image("flask", source.path(), &[]);
@@ -819,7 +819,7 @@ impl Strategy {
 fn the_strategys_steps_build_the_image_that_root_has_and_fill_the_cache() {
     let strategy: Strategy = read("shipwright/buildstrategy.yaml");
     let task = strategy.as_task();
-    let cluster = Cluster::new(PYTHON_311_RUN);
+    let cluster = Cluster::new(PYTHON_311);
     let source = copy_of(&example("flask"), true);
     let expected = cluster.warpdrive.image("flask", source.path(), &[]);
     let cache = cluster.registry.reference("team/cache");

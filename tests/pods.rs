@@ -198,7 +198,7 @@ fn same_as_roots(cluster: &Cluster, name: &str, step: impl Fn(Step) -> Step) -> 
 
 #[test]
 fn flask_is_built_in_place_and_pushed_by_another_step() {
-    let cluster = Cluster::new(PYTHON_311_RUN);
+    let cluster = Cluster::new(PYTHON_311);
     let built = same_as_roots(&cluster, "flask", |step| step);
     assert_eq!(built["audit"]["verdict"], "passed", "{built}");
 
@@ -233,10 +233,10 @@ fn flask_is_built_in_place_and_pushed_by_another_step() {
 /// The same kind of pod, of another engine.
 #[test]
 fn flask_has_roots_digest_in_a_container_of_podmans() {
-    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let warpdrive = Warpdrive::with(PYTHON_311);
     let registry = Registry::start();
     let target = registry.reference(BUILDER);
-    push_builder(&warpdrive, PYTHON_311_RUN, &target);
+    push_builder(&warpdrive, PYTHON_311, &target);
     let source = copy_of(&example("flask"), true);
     readable(source.path());
     let expected = warpdrive.image("flask", source.path(), &[]);

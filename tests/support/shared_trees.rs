@@ -22,7 +22,8 @@ pub struct SharedTrees {
     is_inside: bool,
 }
 
-/// Copies a store from `$1` to `$2`, and mounts its trees. Prints the mount points.
+/// Copies a store from `$1` to `$2`, and mounts its trees, but for fragments, which tests look into from outside.
+/// Prints the mount points.
 const INSIDE: &str = r#"set -eu
 shopt -s nullglob
 like() { mkdir "$2"; chown --reference="$1" "$2"; chmod --reference="$1" "$2"; }
@@ -35,7 +36,7 @@ for map in "$1"/unpacked/*; do
     own=$2/unpacked/${map##*/}
     like "$map" "$own"
     for path in "$map"/*; do
-        if [ -d "$path" ]; then
+        if [ -d "$path" ] && [[ ${path##*/} != fragment-* ]]; then
             like "$path" "$own/${path##*/}"
             mount --bind "$path" "$own/${path##*/}"
             mount -o remount,bind,ro "$own/${path##*/}"
