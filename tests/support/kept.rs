@@ -34,12 +34,12 @@ impl Kept {
             .duration_since(UNIX_EPOCH)
             .unwrap();
         let stamp = format!("{} {}", program.len(), modified.as_nanos());
-        let file = self.directory.join("of-executable");
-        if fs::read_to_string(&file).ok().as_ref() != Some(&stamp) {
+        let stamped = self.directory.join("of-executable");
+        if fs::read_to_string(&stamped).ok().as_ref() != Some(&stamp) {
             let _ = fs::remove_dir_all(&self.directory);
             fs::create_dir(&self.directory).unwrap();
             fill(&self.directory);
-            fs::write(file, stamp).unwrap();
+            fs::write(stamped, stamp).unwrap();
         }
         self.directory.clone()
     }
