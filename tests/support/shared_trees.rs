@@ -55,7 +55,11 @@ impl SharedTrees {
         if !trees.exists() {
             return;
         }
-        own_namespace();
+        if !own_namespace() {
+            // Not root.
+            Self::copy(from, to);
+            return;
+        }
         for map in entries(&trees) {
             let own = to.join("unpacked").join(map.file_name().unwrap());
             make_like(&map, &own);
@@ -117,20 +121,23 @@ impl Drop for SharedTrees {
     }
 }
 
-/// A mount namespace for this thread and the processes and threads that it starts, once.
-fn own_namespace() {
+/// A mount namespace for this thread and the processes and threads that it starts, once. Whether there is one.
+fn own_namespace() -> bool {
     std::thread_local! {
         static DONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
     }
-    if DONE.replace(true) {
-        return;
+    if DONE.get() {
+        return true;
     }
     // SAFETY: nothing here relies on a working directory or a umask that is shared with other threads.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
-        .expect("a mount namespace: the tests run as root");
+    if unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.is_err() {
+        return false;
+    }
     // What is mounted outside later is seen, what is mounted here is not seen outside.
     let flags = MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM;
     rustix::mount::mount_change("/", flags).expect("no mount is passed on");
+    DONE.set(true);
+    true
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
